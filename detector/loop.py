@@ -1,0 +1,254 @@
+"""The training loop: steps, checkpoints, evaluations, and an end that loses nothing.
+
+What is random follows from (seed, step), what was done from the checkpoint's step and the records on disk, so a
+resumed run makes the same steps as one that was never stopped.
+"""
+
+import time
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader
+
+from detector import checkpoint
+from detector.batch import Batch
+from detector.config import Train
+from detector.control import Control
+from detector.data.loader import eval_loader, train_loader
+from detector.data.sampler import TrainSampler, input_size
+from detector.errors import UserError
+from detector.evaluation import run as evaluation
+from detector.evaluation.coco import Judge
+from detector.evaluation.detections import Detections
+from detector.journal import Journal
+from detector.learner import Learner
+from detector.losses import LossLog
+from detector.models import build
+from detector.models.weights import initialise
+from detector.pace import Pace
+from detector.processes import Ranks, Vote
+from detector.records import Metrics
+from detector.splits import Split, open_split, workers
+
+
+class Trainer:
+    """One run on one rank, from its config to its end."""
+
+    def __init__(self, run: Path, config: Train, ranks: Ranks, control: Control) -> None:
+        self.config, self.ranks, self.control = config, ranks, control
+        self.checkpoints = run / "checkpoints"
+        self.journal = Journal(run)
+        self.train, self.val = self._open("train"), self._open("val")
+        self.sampler = TrainSampler(images=len(self.train.index), config=config, rank=ranks.rank, world=ranks.world)
+        self.judge = Judge(self.val.annotations, config.eval.engine) if ranks.is_first else None
+        self.learner, self.step = self._learner()
+        self.vote = Vote(ranks)
+        self.pace = Pace()
+        self.losses = LossLog(ranks, tolerant=config.precision == "fp16")
+        self.bad: set[str] = set()
+        self.saved_at = time.monotonic()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs that are complete."""
+        return self.step // self.sampler.steps_per_epoch
+
+    def go(self) -> str:
+        """Train to the end, `done`, or until any rank is told to stop, `stopped`."""
+        if self.config.epochs == 0:
+            self._save()
+        if self._at_epoch_end() and not self._evaluate_if_due():
+            return self._stopped()
+        for batches, waited_s in self._batches():
+            self.vote.ask(self.control.stop_requested)
+            self._learn(batches, waited_s)
+            stop, due = self.vote.answer(), time.monotonic() - self.saved_at > self.config.checkpoint.every_min * 60
+            if stop or due or self._at_epoch_end():
+                self._save()
+            if stop or (self._at_epoch_end() and not self._evaluate_if_due()):
+                return self._stopped()
+        return "done"
+
+    def _open(self, name: str) -> Split:
+        split = open_split(self.config.data, name, self.ranks)
+        if self.ranks.is_first:
+            for row in split.report.lines():
+                self.journal.say(row)
+        return split
+
+    def _learner(self) -> tuple[Learner, int]:
+        """The model with its optimizer, fresh or as the last checkpoint has it, and the step it stands at."""
+        torch.manual_seed(self.config.seed)
+        model = build(self.config.model, len(self.train.index.category_ids), eval=self.config.eval)
+        state, complaint = checkpoint.resume(self.checkpoints)
+        start = initialise(model, self.config.model.init) if state is None else f"resuming at step {state['step']}"
+        learner = Learner(model, self.config, self.ranks, self.sampler.steps)
+        if state is not None:
+            learner.restore(state)
+        if self.ranks.is_first:
+            self._announce(complaint, start)
+            if state is not None:
+                self.journal.event("resumed", step=int(state["step"]), reason=complaint or None)
+        return learner, int(state["step"]) if state else 0
+
+    def _announce(self, complaint: str, start: str) -> None:
+        config = self.config
+        if complaint:
+            self.journal.say(f"warning: {complaint}")
+        self.journal.say(f"{config.model.name}: {start}")
+        self.journal.say(
+            f"{config.epochs} epochs of {self.sampler.steps_per_epoch} steps of {config.optim.batch_size} images, "
+            f"{config.precision}, {self.ranks.world} processes on {self.ranks.device.type}"
+        )
+
+    def _batches(self) -> Iterator[tuple[list[Batch], float]]:
+        """This rank's micro-batches of each step that is left, and the seconds waited for them."""
+        loader = train_loader(
+            self.train.index,
+            self.config,
+            rank=self.ranks.rank,
+            world=self.ranks.world,
+            start_step=self.step,
+            workers=workers(self.config, self.ranks),
+            pin_memory=self.ranks.device.type == "cuda",
+        )
+        batches = iter(loader)
+        self.pace.reset()
+        while True:
+            asked = time.monotonic()
+            micro_batches = list(islice(batches, 1))
+            if not micro_batches:
+                return
+            yield micro_batches, time.monotonic() - asked
+
+    def _learn(self, batches: list[Batch], waited_s: float) -> None:
+        parts, names = self.learner.step(batches, self.step)
+        self.step += 1
+        self.losses.add(self.step, parts, names, [batch.image_ids for batch in batches])
+        self._note_bad(batches)
+        self.pace.count(self.config.optim.batch_size, waited_s)
+        self.control.beat()
+        if self.step % self.config.log_every == 0 or self._at_epoch_end():
+            self._log()
+
+    def _note_bad(self, batches: list[Batch]) -> None:
+        for name in {name for batch in batches for name in batch.bad} - self.bad:
+            self.journal.say(f"warning: cannot read {name}; a grey image stands in for it")
+            self.bad.add(name)
+
+    def _count_bad(self) -> int:
+        """Files that no rank could read.
+
+        Raises:
+            UserError: there are more than the run puts up with.
+        """
+        bad = set().union(*self.ranks.gather_all(self.bad))
+        if len(bad) > self.config.data.max_bad_images:
+            some = ", ".join(sorted(bad)[:3])
+            raise UserError(
+                f"{len(bad)} images cannot be read, such as {some}",
+                "mend them, or allow more: --set data.max_bad_images=N",
+            )
+        return len(bad)
+
+    def _log(self) -> None:
+        losses, bad = self.losses.read(), self._count_bad()
+        images_per_s, data_wait = self.pace.report()
+        if not self.ranks.is_first:
+            return
+        config, steps = self.config, self.sampler.steps
+        done = -(-self.step // self.sampler.steps_per_epoch)
+        evaluations = -(-config.epochs // config.eval.every) - self.epoch // config.eval.every
+        self.journal.metrics(
+            Metrics(
+                t=time.time(),
+                epoch=done,
+                epochs=config.epochs,
+                step=self.step,
+                steps=steps,
+                loss=sum(losses.values()),
+                losses=losses,
+                lr=self.learner.lr,
+                images_per_s=images_per_s,
+                data_wait=data_wait,
+                image_size=input_size(config.augment, config.data.image_size, config.seed, self.step - 1),
+                skipped=self.learner.skipped,
+                bad_images=bad,
+                gpu_mem_gib=self._gpu_mem_gib(),
+                eta_s=self.pace.left_s(steps - self.step, evaluations),
+            )
+        )
+
+    def _gpu_mem_gib(self) -> float | None:
+        if self.ranks.device.type != "cuda":
+            return None
+        return torch.cuda.max_memory_allocated(self.ranks.device) / 2**30
+
+    def _save(self) -> None:
+        """Rank 0 writes `last.pt`; a model that is broken is not saved over one that is not."""
+        self.losses.refuse_broken()
+        self.saved_at = time.monotonic()
+        if self.ranks.is_first:
+            classes = list(self.train.index.category_names)
+            state = self.learner.state() | {"step": self.step, "epoch": self.epoch, "classes": classes}
+            checkpoint.save(self.checkpoints / "last.pt", state)
+
+    def _stopped(self) -> str:
+        if self.ranks.is_first:
+            self.journal.event("stopped", step=self.step)
+            self.journal.say(f"stopped at step {self.step}; its checkpoint is on disk")
+        return "stopped"
+
+    def _at_epoch_end(self) -> bool:
+        started = self.step > 0 or self.config.epochs == 0
+        return started and self.step % self.sampler.steps_per_epoch == 0
+
+    def _evaluate_if_due(self) -> bool:
+        """Evaluate the epoch that just ended where it is due and not done; false where a stop came between."""
+        due = self.epoch % self.config.eval.every == 0 or self.epoch == self.config.epochs
+        if not due or self.ranks.from_first(self.ranks.is_first and self.journal.scored(self.epoch, self.step)):
+            return True
+        started = time.monotonic()
+        found = evaluation.detect(self.learner, self._val_loader(), self.val.index, self._go_on)
+        if found is None:
+            return False
+        whole = evaluation.gathered(found, self.ranks)
+        if whole is not None:
+            self._score(whole, time.monotonic() - started)
+        self.pace.evaluation_s = time.monotonic() - started
+        self.pace.reset()
+        return True
+
+    def _score(self, whole: Detections, inference_s: float) -> None:
+        assert self.judge is not None
+        result = evaluation.record(
+            self.journal.evaluations,
+            whole,
+            self.judge,
+            self.config,
+            epoch=self.epoch,
+            step=self.step,
+            inference_s=inference_s,
+        )
+        best = self.journal.best_before(self.epoch)
+        self.journal.evaluation(result)
+        if result.metrics["AP"] > best:
+            checkpoint.keep_as_best(self.checkpoints)
+
+    def _go_on(self) -> bool:
+        """Whether no rank was told to stop; asked at every batch of an evaluation."""
+        self.control.beat()
+        self.vote.ask(self.control.stop_requested)
+        return not self.vote.answer()
+
+    def _val_loader(self) -> DataLoader[Batch]:
+        return eval_loader(
+            self.val.index,
+            self.config,
+            rank=self.ranks.rank,
+            world=self.ranks.world,
+            workers=workers(self.config, self.ranks),
+            pin_memory=self.ranks.device.type == "cuda",
+        )

@@ -1,0 +1,133 @@
+"""The processes of one run: torchrun's ranks, NCCL on GPUs and gloo on CPUs, one code path for any number."""
+
+import os
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from detector.errors import UserError
+
+Value = TypeVar("Value")
+
+_TIMEOUT = timedelta(minutes=10)
+
+
+class Ranks:
+    """This process among the others. `control` is a gloo group for small things that must not touch a GPU."""
+
+    def __init__(self) -> None:
+        self.rank = int(os.environ.get("RANK", "0"))
+        self.local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+        self.world = int(os.environ.get("WORLD_SIZE", "1"))
+        self.device = _device(self.local_rank)
+        self.control: Any = None
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def join(self) -> None:
+        """Meet the other ranks; nothing to do for one alone."""
+        if self.world == 1:
+            return
+        if self.device.type == "cuda":
+            dist.init_process_group("cpu:gloo,cuda:nccl", timeout=_TIMEOUT, device_id=self.device)
+        else:
+            dist.init_process_group("gloo", timeout=_TIMEOUT)
+        self.control = dist.new_group(backend="gloo", timeout=_TIMEOUT)
+
+    def leave(self) -> None:
+        """Part from the other ranks."""
+        if self.world > 1:
+            dist.destroy_process_group()
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model as the training step calls it.
+
+        Buffers are not broadcast at every step: only rank 0's batch norm statistics are ever used.
+        """
+        if self.world == 1:
+            return model
+        device_ids = [self.device.index] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(
+            model, device_ids=device_ids, broadcast_buffers=False, gradient_as_bucket_view=True
+        )
+
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every rank the batch norm statistics of rank 0, so that all evaluate the same model."""
+        if self.world > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean over ranks."""
+        if self.world > 1:
+            dist.all_reduce(values)
+            values /= self.world
+        return values
+
+    def gather(self, value: Value) -> list[Value]:
+        """Every rank's value, in order of rank, on rank 0; an empty list elsewhere."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] | None = [None] * self.world if self.is_first else None
+        dist.gather_object(value, values, group=self.control)
+        return values or []
+
+    def gather_all(self, value: Value) -> list[Value]:
+        """Every rank's value, in order of rank, on every rank."""
+        if self.world == 1:
+            return [value]
+        values: list[Any] = [None] * self.world
+        dist.all_gather_object(values, value, group=self.control)
+        return values
+
+    def from_first(self, value: Value) -> Value:
+        """Rank 0's value."""
+        box = [value]
+        if self.world > 1:
+            dist.broadcast_object_list(box, src=0, group=self.control)
+        return box[0]
+
+
+class Vote:
+    """Whether any rank wants something: asked while the step computes, answered at its end, alike on all ranks."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.ballot = torch.zeros(1, dtype=torch.int32)
+        self.pending: Any = None
+
+    def ask(self, mine: bool) -> None:
+        """Start counting."""
+        self.ballot.fill_(int(mine))
+        if self.ranks.world > 1:
+            self.pending = dist.all_reduce(self.ballot, op=dist.ReduceOp.MAX, group=self.ranks.control, async_op=True)
+
+    def answer(self) -> bool:
+        """The result of the last `ask`."""
+        if self.pending is not None:
+            self.pending.wait()
+            self.pending = None
+        return bool(self.ballot.item())
+
+
+def _device(local_rank: int) -> torch.device:
+    """This rank's GPU, or the CPU where the run has none.
+
+    Raises:
+        UserError: the job was given GPUs that torch cannot use.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.set_device(local_rank)
+        return torch.device("cuda", local_rank)
+    wanted = int(os.environ.get("DETRUN_GPUS", "0"))
+    if wanted:
+        raise UserError(
+            f"the job has {wanted} GPUs a node and torch {torch.__version__} sees none",
+            "check the driver with nvidia-smi, or train on the CPU with --gpus 0",
+        )
+    return torch.device("cpu")
