@@ -1,0 +1,177 @@
+"""Everything worth knowing about a data set before it is trained on. Reads every file, writes nothing.
+
+Sizes of boxes are COCO's: small below 32 x 32 pixels, large from 96 x 96, by the area that the annotations give.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import numpy as np
+
+from detector.config import Data
+from detector.data.digits import resolve_root
+from detector.data.image import is_whole
+from detector.data.index import SAME_CATEGORIES, CocoIndex
+from detector.data.layout import SPLITS, Name, recognise
+from detector.data.read import read_split
+from detector.data.report import HARMLESS, KINDS, Finding
+from detector.data.scan import checked, scan_images
+from detector.errors import UserError
+
+SCHEMA = 1
+_MEDIUM, _LARGE = 32**2, 96**2
+
+
+class Problem(msgspec.Struct, kw_only=True):
+    """One kind of finding: what it is, what becomes of it, and every place that has it."""
+
+    kind: str
+    what: str
+    fate: str
+    harmless: bool
+    places: tuple[str, ...]
+
+
+class ClassCount(msgspec.Struct, kw_only=True):
+    """One class: boxes apart from crowds, crowds, and images with any of both."""
+
+    name: str
+    boxes: int
+    crowds: int
+    images: int
+
+
+class Size(msgspec.Struct, kw_only=True):
+    """How many images have a width and a height."""
+
+    width: int
+    height: int
+    images: int
+
+
+class SplitCheck(msgspec.Struct, kw_only=True):
+    """One split. `box_sizes` counts small, medium and large boxes; `image_sizes` has the most frequent first."""
+
+    split: str
+    source: str
+    images: int
+    classes: list[ClassCount]
+    box_sizes: dict[str, int]
+    image_sizes: list[Size]
+    problems: list[Problem]
+
+
+class Check(msgspec.Struct, kw_only=True):
+    """A data set; `errors` (problem and hint) are what keeps a run from training on it, none where it can."""
+
+    schema: int = SCHEMA
+    root: str
+    layout: str
+    splits: list[SplitCheck]
+    errors: list[tuple[str, str]]
+
+
+def check(data: Data, splits: tuple[Name, ...] = SPLITS) -> Check:
+    """Look at some splits of a data set, each file of them.
+
+    Raises:
+        UserError: there is no such root, or it shows no layout.
+    """
+    layout = recognise(data, resolve_root(data.root))
+    result = Check(root=data.root, layout=layout, splits=[], errors=[])
+    indices: dict[str, CocoIndex] = {}
+    seen: dict[bytes, str] = {}
+    for split in splits:
+        try:
+            annotated = read_split(data, split)
+            index, report = checked(annotated.index, annotated.report, [scan_images(annotated.index)])
+        except UserError as error:
+            result.errors.append((str(error), error.hint))
+            continue
+        broken, repeated = _contents(index, seen)
+        contents = (Finding(kind="broken_files", places=broken), Finding(kind="in_both_splits", places=repeated))
+        result.splits.append(_described(split, report.source, index, (*report.findings, *contents)))
+        result.errors += _obstacles(data, split, index, len(broken))
+        indices[split] = index
+    if len(indices) == len(SPLITS) and (differ := indices["train"].differences(indices["val"])):
+        result.errors.append((f"the splits have other categories: {differ}", SAME_CATEGORIES))
+    return result
+
+
+def _contents(index: CocoIndex, seen: dict[bytes, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The files that are no whole image, and those with the content of one seen in a split before."""
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        told = list(_with_progress(pool.map(lambda at: _content(index, at), range(len(index))), len(index)))
+    names = [index.name(position) for position in range(len(index))]
+    broken = tuple(name for name, (whole, _) in zip(names, told, strict=True) if not whole)
+    repeated = [
+        f"{name} is {seen[digest]}" for name, (_, digest) in zip(names, told, strict=True) if digest and digest in seen
+    ]
+    seen |= {digest: name for name, (_, digest) in zip(names, told, strict=True) if digest}
+    return broken, tuple(repeated)
+
+
+def _content(index: CocoIndex, position: int) -> tuple[bool, bytes]:
+    try:
+        data = np.fromfile(index.path(position), dtype=np.uint8)
+    except OSError:
+        return False, b""
+    return is_whole(data), hashlib.blake2b(data.data, digest_size=16).digest()
+
+
+def _with_progress(items: Iterator[tuple[bool, bytes]], total: int) -> Iterator[tuple[bool, bytes]]:
+    """Count on a terminal while it takes long."""
+    for number, item in enumerate(items, start=1):
+        if sys.stderr.isatty() and (number % 200 == 0 or number == total):
+            end = "\r\033[K" if number == total else ""
+            print(f"\r{number} of {total} images", end=end, file=sys.stderr, flush=True)  # noqa: T201
+        yield item
+
+
+def _described(split: str, source: str, index: CocoIndex, findings: tuple[Finding, ...]) -> SplitCheck:
+    areas = index.areas[~index.crowd]
+    sizes, counts = np.unique(index.sizes, axis=0, return_counts=True)
+    by_count = sorted(zip(counts.tolist(), sizes.tolist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    return SplitCheck(
+        split=split,
+        source=source,
+        images=len(index),
+        classes=_classes(index),
+        box_sizes={
+            "small": int((areas < _MEDIUM).sum()),
+            "medium": int(((areas >= _MEDIUM) & (areas < _LARGE)).sum()),
+            "large": int((areas >= _LARGE).sum()),
+        },
+        image_sizes=[Size(width=size[0], height=size[1], images=count) for count, size in by_count],
+        problems=[_problem(finding) for finding in findings if finding.places],
+    )
+
+
+def _problem(finding: Finding) -> Problem:
+    what, fate = KINDS[finding.kind]
+    return Problem(
+        kind=finding.kind, what=what, fate=fate, harmless=finding.kind in HARMLESS, places=tuple(finding.places)
+    )
+
+
+def _classes(index: CocoIndex) -> list[ClassCount]:
+    classes = len(index.category_names)
+    owners = np.repeat(np.arange(len(index)), np.diff(index.box_starts))
+    pairs = np.unique(np.stack([owners, index.labels]), axis=1)
+    boxes = np.bincount(index.labels[~index.crowd], minlength=classes).tolist()
+    crowds = np.bincount(index.labels[index.crowd], minlength=classes).tolist()
+    images = np.bincount(pairs[1], minlength=classes).tolist()
+    rows = zip(index.category_names, boxes, crowds, images, strict=True)
+    return [ClassCount(name=name, boxes=box, crowds=crowd, images=image) for name, box, crowd, image in rows]
+
+
+def _obstacles(data: Data, split: str, index: CocoIndex, broken: int) -> Iterator[tuple[str, str]]:
+    if not (~index.crowd).any():
+        yield f"the {split} split has no box", "crowds and difficult objects alone teach nothing and measure nothing"
+    if broken > data.max_bad_images:
+        problem = f"{broken} files of the {split} split are no whole images; more than {data.max_bad_images} end a run"
+        yield problem, "mend them, or allow more: --set data.max_bad_images=N"

@@ -1,0 +1,165 @@
+"""Batches of letterboxed or augmented images, made by worker processes. Reads image files.
+
+A whole batch is one item of work: a worker fills one array, and nothing is stacked or copied afterwards. What is in a
+batch is decided by the sampler and by (seed, epoch, position) alone, so that any number of workers makes the same bits.
+"""
+
+import os
+import signal
+import threading
+from typing import Any, TypeVar
+
+import cv2
+import cv2.utils.logging
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from detector.batch import Batch
+from detector.config import Train
+from detector.data.image import Pixels
+from detector.data.index import CocoIndex
+from detector.data.mosaic import Change, Composition, Part, compose
+from detector.data.philox import SAMPLE, generator
+from detector.data.pictures import Pictures, largest_side
+from detector.data.sample import Sample, load_sample
+from detector.data.sampler import Draw, EvalSampler, TrainSampler
+from detector.data.store import ImageStore
+
+Loaded = TypeVar("Loaded")
+
+# A GPU is fed by at most this many worker processes; with more they compete for memory bandwidth.
+MOST_WORKERS = 16
+
+
+class ImageBatches(Dataset[Batch]):
+    """The batch that belongs to a `Draw`; augmented where `train` says so, letterboxed otherwise."""
+
+    def __init__(self, index: CocoIndex, config: Train, *, train: bool, store: ImageStore | None = None) -> None:
+        side, stretched = largest_side(config, train=train), config.data.fit == "stretch"
+        self.pictures = Pictures(index, side, stretched=stretched, store=store)
+        self.config, self.train = config, train
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        images = np.empty((len(draw.images), 3, draw.size, draw.size), dtype=np.uint8)
+        samples = [
+            load_sample(self.pictures, self._composition(int(position), draw.epoch, place), out)
+            for place, (position, out) in enumerate(zip(draw.images, images, strict=True), start=draw.first)
+        ]
+        return _collate(self.pictures.index, draw, images, samples)
+
+    def _composition(self, position: int, epoch: int, place: int) -> Composition:
+        if not self.train:
+            return Composition((Part(position, Change()),))
+        config = self.config
+        random = generator(config.seed, SAMPLE, (place, epoch))
+        closing = epoch >= config.epochs - config.augment.close_epochs
+        return compose(config.augment, position, len(self.pictures), random, closing=closing)
+
+
+def train_loader(
+    index: CocoIndex,
+    config: Train,
+    *,
+    rank: int,
+    world: int,
+    start_step: int,
+    workers: int,
+    pin_memory: bool,
+    accumulate: int = 1,
+    store: ImageStore | None = None,
+) -> DataLoader[Batch]:
+    """Augmented micro-batches of one rank, from a step to the end of training, across epochs.
+
+    A store of decoded images saves time, and changes no bit.
+
+    Raises:
+        ConfigError: `optim.batch_size` is more than the images, or less than the processes.
+    """
+    sampler = TrainSampler(
+        images=len(index), config=config, rank=rank, world=world, start_step=start_step, accumulate=accumulate
+    )
+    return loader(ImageBatches(index, config, train=True, store=store), sampler, workers, pin_memory)
+
+
+def eval_loader(
+    index: CocoIndex,
+    config: Train,
+    *,
+    rank: int,
+    world: int,
+    workers: int,
+    pin_memory: bool,
+    store: ImageStore | None = None,
+) -> DataLoader[Batch]:
+    """Letterboxed batches of one rank: over all ranks each image once, in batches that no number of ranks changes."""
+    sampler = EvalSampler(images=len(index), config=config, rank=rank, world=world)
+    return loader(ImageBatches(index, config, train=False, store=store), sampler, workers, pin_memory)
+
+
+def auto_workers(config: Train, cpus: int, world: int, *, gpu: bool) -> int:
+    """Worker processes for one rank: as configured, else what suits the host.
+
+    Args:
+        config: `data.workers` decides unless it is -1.
+        cpus: cores of this host that the run may use.
+        world: ranks on this host.
+        gpu: whether the model runs on a GPU. On CPU one worker is enough to stay ahead of any model.
+    """
+    if config.data.workers >= 0:
+        return config.data.workers
+    return max(1, min(cpus // world - 1, MOST_WORKERS)) if gpu else 1
+
+
+def _collate(index: CocoIndex, draw: Draw, images: Pixels, samples: list[Sample]) -> Batch:
+    owners = np.repeat(np.arange(len(samples)), [len(sample.rows) for sample in samples])
+    targets = np.column_stack([owners, np.concatenate([sample.rows for sample in samples])])
+    return Batch(
+        images=torch.from_numpy(images),
+        targets=torch.from_numpy(targets.astype(np.float32)),
+        image_ids=torch.from_numpy(index.image_ids[draw.images]),
+        placements=torch.tensor([sample.placement for sample in samples], dtype=torch.float32),
+        sizes=torch.tensor([sample.size for sample in samples], dtype=torch.float32),
+        bad=list(dict.fromkeys(index.name(at) for sample in samples for at in sample.bad)),
+    )
+
+
+def loader(
+    batches: Dataset[Loaded], sampler: TrainSampler | EvalSampler, workers: int, pin_memory: bool
+) -> DataLoader[Loaded]:
+    """Whole batches, one for each `Draw` of a sampler, made by worker processes or, with 0 workers, by this one."""
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        collate_fn=_as_it_is,
+        worker_init_fn=_settle_worker,
+        generator=torch.Generator(),  # a DataLoader draws a seed for its workers; not from the model's random bits
+    )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _settle_worker(_: int) -> None:
+    """One thread per worker, and no talk on stderr: bad files are named in `Batch.bad`.
+
+    Slurm sends its signals to every process of a job. A rank answers them by finishing its step, for which it needs
+    its workers; they end with the rank, or when the rank itself tells them to.
+    """
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_when_the_rank_says, daemon=True).start()
+    cv2.setNumThreads(0)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def _end_when_the_rank_says() -> None:
+    """Of the SIGTERMs that a worker gets, obey the one by which its parent ends it."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
