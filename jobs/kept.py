@@ -1,0 +1,67 @@
+"""Facts of settled runs, kept so that `status` over thousands of runs reads few files.
+
+A kept fact counts only while the files that it came from have the times and sizes that they had. The file may
+vanish or break at any time: it is made again.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from jobs import records
+from jobs.errors import RunError
+from jobs.facts import Facts, gather
+from jobs.rundir import RunDir, stamp_of
+
+_SOURCES = ("events.jsonl", "job.json", "cancelled.json", "eval", "metrics.jsonl")
+
+Stamp = tuple[tuple[int, int] | None, ...]
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    stamp: Stamp
+    facts: Facts
+
+
+def gather_all(directories: Sequence[RunDir]) -> list[Facts]:
+    """`gather` for many runs, from what was kept where that still holds."""
+    folders = {directory.path.parent for directory in directories}
+    kept = {folder: _read(folder) for folder in folders}
+    found: list[Facts] = []
+    fresh: set[Path] = set()
+    for directory in directories:
+        folder, stamp = directory.path.parent, _stamp(directory)
+        known = kept[folder].get(directory.id)
+        if known is None or known.stamp != stamp:
+            known = _Kept(stamp, gather(directory))
+            if known.facts.settled:
+                kept[folder][directory.id] = known
+                fresh.add(folder)
+        found.append(known.facts)
+    for folder in fresh:
+        _write(folder, kept[folder])
+    return found
+
+
+def _stamp(directory: RunDir) -> Stamp:
+    return tuple(stamp_of(f"{directory.path}/{name}") for name in _SOURCES)
+
+
+def _file(folder: Path) -> Path:
+    return folder / ".cache" / f"facts-{records.SCHEMA}.msgpack"
+
+
+def _read(folder: Path) -> dict[str, _Kept]:
+    try:
+        return msgspec.msgpack.decode(_file(folder).read_bytes(), type=dict[str, _Kept])
+    except (OSError, msgspec.MsgspecError):
+        return {}
+
+
+def _write(folder: Path, kept: dict[str, _Kept]) -> None:
+    """Runs folders of other people cannot be written, and need not be."""
+    try:
+        records.write(_file(folder), msgspec.msgpack.encode(kept))
+    except RunError:
+        return

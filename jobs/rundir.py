@@ -1,0 +1,122 @@
+"""Run directories: where everything of a run lies, and creating, finding and listing them."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from detector.records import Event, decode_lines
+from jobs import records
+from jobs.errors import RunError
+from jobs.records import Job, Run
+
+# Folders of the job layer inside the runs folder; no run's name starts with a dot.
+CODE = ".code"
+SUBMISSIONS = ".submissions"
+
+
+class RunDir:
+    """The paths of one run, and its small records."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run_json = path / "run.json"
+        self.config_json = path / "config.json"
+        self.job_json = path / "job.json"
+        self.script = path / "job.sbatch"
+        self.code = path / "code"
+        self.events = path / "events.jsonl"
+        self.metrics = path / "metrics.jsonl"
+        self.cancelled = path / "cancelled.json"
+        self.evaluations = path / "eval"
+        self.checkpoints = path / "checkpoints"
+        self.logs = path / "logs"
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    def run(self) -> Run:
+        """The run's record.
+
+        Raises:
+            RunError: this is no run directory, or its record is broken.
+        """
+        run = records.read_record(self.run_json, Run)
+        if run is None:
+            raise RunError(f"{self.path} is no run directory: it has no run.json")
+        return run
+
+    def job(self) -> Job | None:
+        """The job's record, `None` before the first submission."""
+        return records.read_record(self.job_json, Job)
+
+    def attempt_logs(self, attempt: int) -> Path:
+        """Where an attempt's logs lie."""
+        return self.logs / f"attempt_{attempt}"
+
+    def all_events(self) -> list[Event]:
+        """Every event of every node, in order of time."""
+        job = self.job()
+        nodes = job.resources.nodes if job else 1
+        paths = [self.events, *(self.path / f"events.node{node}.jsonl" for node in range(1, nodes))]
+        events = [event for path in paths for event in decode_lines(_bytes(path), Event)]
+        return sorted(events, key=lambda event: event.t)
+
+
+def default_runs() -> Path:
+    """`$DETRUN_RUNS`, else `./runs`."""
+    return Path(os.environ.get("DETRUN_RUNS") or "runs")
+
+
+def create(path: Path, run: Run, config: dict[str, object]) -> RunDir:
+    """Write a new run's records; `run.json` comes last and makes it a run."""
+    directory = RunDir(path)
+    records.write(directory.config_json, msgspec.json.format(msgspec.json.encode(config), indent=1) + b"\n")
+    records.write_record(directory.run_json, run)
+    return directory
+
+
+def set_aside(directory: RunDir) -> None:
+    """Move what a run has produced to `earlier/<n>`, so that it can start from the beginning; nothing is deleted."""
+    earlier = directory.path / "earlier"
+    number = 1 + len(list(earlier.glob("*")))
+    outputs = (directory.metrics, directory.evaluations, directory.checkpoints, directory.logs, directory.job_json)
+    for path in (*directory.path.glob("events*.jsonl"), *outputs):
+        if path.exists():
+            target = earlier / str(number) / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(target)
+
+
+def newest_first(runs: Path) -> list[RunDir]:
+    """The run directories of a runs folder by time of creation. A folder that is not there has none.
+
+    Raises:
+        RunError: the folder cannot be read.
+    """
+    try:
+        names = [name for name in os.listdir(runs) if not name.startswith(".")]  # noqa: PTH208
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        hint = "name another with --runs DIR"
+        raise RunError(f"cannot read the runs folder {runs}: {error.strerror}", hint) from None
+    stamps = [(stamp_of(f"{runs}/{name}/run.json"), name) for name in names]
+    return [RunDir(runs / name) for stamp, name in sorted(each for each in stamps if each[0])[::-1]]
+
+
+def stamp_of(path: str) -> tuple[int, int] | None:
+    """A file's time of change and size, which tell whether it is as it was; `None` where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
