@@ -1,0 +1,1 @@
+"""What people see of detrun: the command line, log readers, comparisons and renderers."""
