@@ -1,0 +1,99 @@
+"""Fixtures that several parts share."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+import tiny_data
+from command import Detrun
+from processes import end
+from slurm_cluster import Cluster
+from slurm_daemons import ClusterError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _lacking(reason: str) -> NoReturn:
+    """Something of the outside world is not there: a failure in CI, a reason to skip elsewhere."""
+    if os.environ.get("CI"):
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and logs beside the checkout; in CI its absence is a failure."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        _lacking(f"{folder} is missing")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A running private Slurm of two nodes with four fake GPUs each.
+
+    `DETRUN_TEST_CLUSTER=DIR` lends the tests one that `make cluster` started. In CI a cluster that cannot start is a
+    failure. Commands see it through `slurm.env`; mark the test `slurm`, and it leaves no job behind.
+    """
+    if lent := os.environ.get("DETRUN_TEST_CLUSTER"):
+        yield Cluster(Path(lent))
+        return
+    cluster = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        cluster.start()
+    except ClusterError as error:
+        _lacking(f"the private Slurm cannot start: {error}")
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> "Iterator[Browser]":
+    """A headless Chromium that asks nobody for anything by itself; mark the test `browser`."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        _lacking("Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    quiet = ("background-networking", "component-update", "sync")
+    flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", *(f"--disable-{name}" for name in quiet)]
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set that trains in seconds."""
+    return tiny_data.write(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def detrun(tmp_path: Path, tiny: Path) -> Iterator[Detrun]:
+    """The installed command; whatever it started is ended behind the test."""
+    command = Detrun(tmp_path, tiny)
+    yield command
+    end(command.processes())
+
+
+@pytest.fixture
+def on_slurm(tmp_path: Path, tiny: Path, slurm: Cluster) -> Detrun:
+    """The installed command on the private Slurm, which ends the jobs behind the test."""
+    return Detrun(tmp_path, tiny, **slurm.env)
+
+
+@pytest.fixture(autouse=True)
+def _slurm_as_new(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test marked `slurm`: every daemon up, no job, both nodes idle."""
+    cluster: Cluster | None = request.getfixturevalue("slurm") if request.node.get_closest_marker("slurm") else None
+    yield
+    if cluster:
+        cluster.reset()

@@ -1,0 +1,77 @@
+"""A run that was killed and resumed is, bit by bit, the run that was never disturbed."""
+
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from torchrun import checkpoint, differences, finish, kill_at_step, prepare, saved_step, start
+
+pytestmark = pytest.mark.torchrun
+
+# Everything random is on: augmentation, several sizes, loader processes.
+RESTLESS = {"augment__multi_scale": [64, 96], "augment__multi_scale_every": 2, "data__workers": 2}
+EVERY_STEP = {"checkpoint__every_min": 1e-9}
+
+
+@pytest.mark.parametrize("procs", [1, 2])
+def test_killed_mid_epoch_and_resumed_ends_with_the_same_weights(tmp_path: Path, tiny: Path, procs: int) -> None:
+    calm = prepare(tmp_path / "calm", tiny, **RESTLESS)
+    killed = prepare(tmp_path / "killed", tiny, **RESTLESS, **EVERY_STEP)
+
+    finish(calm, procs)
+    kill_at_step(killed, 3, procs)
+    assert 3 <= saved_step(killed) < 8
+    finish(killed, procs)
+
+    assert "resuming at step" in (killed / "log").read_text()
+    assert differences(checkpoint(calm), checkpoint(killed)) == []
+    for epoch in (1, 2):
+        name = f"eval/epoch_{epoch:04d}.npz"
+        assert (calm / name).read_bytes() == (killed / name).read_bytes()
+
+
+def test_a_signal_makes_all_ranks_finish_their_step_save_once_and_resume_at_the_next(
+    tmp_path: Path, tiny: Path
+) -> None:
+    calm = prepare(tmp_path / "calm", tiny, epochs=4)
+    stopped = prepare(tmp_path / "stopped", tiny, epochs=4)
+    finish(calm, 2)
+
+    torchrun = start(stopped, 2)
+    metrics = stopped / "metrics.jsonl"
+    while not metrics.exists():
+        time.sleep(0.05)
+    for rank in _ranks_of(torchrun.pid)[:1]:
+        rank.send_signal(signal.SIGUSR2)
+    assert torchrun.wait(60) == 0
+    step = saved_step(stopped)
+    finish(stopped, 2)
+
+    log = (stopped / "log").read_text()
+    assert f"stopped at step {step}" in log
+    assert f"resuming at step {step}" in log
+    assert 0 < step < 16
+    assert differences(checkpoint(calm), checkpoint(stopped)) == []
+
+
+def test_a_torn_checkpoint_is_named_and_the_one_before_it_taken(tmp_path: Path, tiny: Path) -> None:
+    run = prepare(tmp_path / "run", tiny, epochs=2)
+    finish(run)
+    last = run / "checkpoints" / "last.pt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    shutil.rmtree(run / "eval")
+
+    finish(run)
+
+    log = (run / "log").read_text()
+    assert f"warning: cannot read checkpoint {last}" in log
+    assert "resuming at step 4" in log
+    assert saved_step(run) == 8
+
+
+def _ranks_of(torchrun: int) -> list[psutil.Process]:
+    children = psutil.Process(torchrun).children()
+    return [child for child in children if "detector.train" in child.cmdline()]

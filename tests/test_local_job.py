@@ -1,0 +1,135 @@
+"""The main job on this machine, through the installed command."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from command import Detrun
+
+pytestmark = pytest.mark.torchrun
+
+METRICS = {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"}
+
+
+def test_a_run_is_submitted_watched_and_reported(detrun: Detrun) -> None:
+    run = detrun.submit("--on", "local", "--procs", "2")[0]["id"]
+
+    watched = detrun("status", run, "--watch", "1")
+    row = detrun.status(run)[0]
+    report = detrun.json("report", run)
+
+    assert f"{run}\tdone\tepoch 2/2" in watched.stdout
+    assert (row["state"], row["epoch"], row["attempts"], row["executor"]) == ("done", 2, 1, "local")
+    assert set(row["metrics"]) == METRICS
+    assert report["runs"][0]["evaluations"] == 2
+    assert report["runs"][0]["metrics"] == row["metrics"]
+
+
+def test_the_run_directory_holds_what_the_contract_lists(detrun: Detrun) -> None:
+    run = detrun.submit("--on", "local")[0]["id"]
+    detrun.wait(run, "done")
+    folder = detrun.runs / run
+
+    names = {str(path.relative_to(folder)) for path in folder.rglob("*")}
+    record = json.loads((folder / "run.json").read_text())
+
+    assert {"run.json", "config.json", "code", "job.json", "events.jsonl", "metrics.jsonl"} <= names
+    assert {"eval/epoch_0001.json", "eval/epoch_0002.json", "checkpoints/last.pt", "checkpoints/best.pt"} <= names
+    assert (folder / "code" / "detector" / "loop.py").is_file()
+    assert record["schema"] == 1
+    assert record["overrides"]["data.root"] == str(detrun.data)
+    assert record["code"]["files"]
+    assert {"torch", "hotcoco", "python"} <= set(record["versions"])
+    assert json.loads((folder / "config.json").read_text())["epochs"] == 2
+
+
+def test_what_ranks_print_is_in_the_logs_with_the_familiar_table(detrun: Detrun) -> None:
+    run = detrun.submit("--on", "local", "--procs", "2", epochs=1)[0]["id"]
+    detrun.wait(run, "done")
+
+    everything = detrun("logs", run).stdout.splitlines()
+    second = detrun("logs", run, "--rank", "1").stdout
+
+    assert any(
+        line.startswith("[rank 0]  Average Precision  (AP) @[ IoU=0.50:0.95 | area=   all") for line in everything
+    )
+    assert any("epoch 1/1  step 1/3  loss" in line for line in everything)
+    assert "Average Precision" not in second
+
+
+def test_submitting_again_leaves_alone_what_is_done_and_adds_what_is_new(detrun: Detrun) -> None:
+    first = detrun.submit("--on", "local", epochs=1)[0]
+    detrun.wait(first["id"], "done")
+
+    again = detrun.submit("--on", "local", "--seeds", "2", epochs=1)
+
+    assert [(run["state"], run["submit"]) for run in again] == [("done", False), (None, True)]
+    assert again[0]["id"] == first["id"]
+
+
+def test_cancel_ends_every_process_and_retry_goes_on_from_the_last_checkpoint(detrun: Detrun) -> None:
+    run = detrun.submit("--on", "local", "--procs", "2", "--set", "checkpoint.every_min=0.0001", epochs=40)[0]["id"]
+    detrun.wait_for_step(run, 4)
+
+    detrun("cancel", run)
+
+    assert detrun.state(run) == "cancelled"
+    ranks = [process for process in detrun.processes() if "detector.train" in process.cmdline()]
+    assert ranks == []
+    detrun("retry", run)
+    row = detrun.wait_for(run, lambda row: row["attempts"] == 2 and row["state"] == "running" and row["step"] > 4)
+    assert "resuming at step" in detrun.logs(run)
+    assert row["epochs"] == 40
+
+
+def test_runs_wait_in_line_for_the_cores_they_need(detrun: Detrun) -> None:
+    (detrun.folder / "config" / "detrun").mkdir(parents=True)
+    (detrun.folder / "config" / "detrun" / "config.toml").write_text("[local]\ncpus = 2\n")
+
+    first, second = (run["id"] for run in detrun.submit("--on", "local", "--seeds", "2", "--cpus", "2", epochs=1))
+
+    detrun.wait(first, "running")
+    waiting = detrun.status(second)[0]
+    assert (waiting["state"], waiting["reason"]) == ("pending", "place 1 in the queue")
+    assert detrun.wait(second, "done")["started_at"] > detrun.status(first)[0]["started_at"]
+    assert detrun.state(first) == "done"
+
+
+def test_an_exception_in_training_is_the_reason_of_the_failure(detrun: Detrun) -> None:
+    run = detrun.submit("--on", "local", "--set", "optim.batch_size=64", "--set", "log_every=2")[0]["id"]
+
+    row = detrun.wait(run, "failed", "done")
+
+    assert row["state"] == "failed"
+    assert "optim.batch_size: 64 is more than the 24 training images" in row["reason"]
+    assert detrun("status", run, "--watch", code=3)
+
+
+def test_an_image_that_cannot_be_read_is_named_and_too_many_end_the_run(detrun: Detrun, tmp_path: Path) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(detrun.data, broken)
+    for number in (3, 9):
+        path = broken / "images" / "train" / f"{number}.png"
+        path.write_bytes(path.read_bytes()[:-200])
+    detrun.data = broken
+
+    tolerant = detrun.submit("--on", "local", epochs=1)[0]["id"]
+    strict = detrun.submit("--on", "local", "--set", "data.max_bad_images=1", epochs=1)[0]["id"]
+
+    assert detrun.wait(tolerant, "done", "failed")["state"] == "done"
+    assert "warning: cannot read 3.png" in detrun.logs(tolerant)
+    assert "2 images cannot be read, such as 3.png, 9.png" in detrun.wait(strict, "failed", "done")["reason"]
+
+
+def test_the_dispatcher_leaves_when_nothing_is_left_to_do(detrun: Detrun) -> None:
+    run = detrun.submit("--on", "local", epochs=1)[0]["id"]
+    detrun.wait(run, "done")
+
+    deadline = time.monotonic() + 20
+    while detrun.processes() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+    assert detrun.processes() == []
