@@ -4,6 +4,7 @@ Free of torch. Writers build these values; readers in other rooms decode them an
 they do not know, so that records of a newer version stay readable.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ SCHEMA = 1
 
 # COCO's summary in the order of pycocotools' `COCOeval.stats`.
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
+# Of a classifier: the share of images whose class is its first guess, or one of its first five.
+CLASS_METRICS = ("top1", "top5")
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,6 +102,8 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     nothing in that slice. `detections` names the `.npz` beside it with arrays `image_id` (N,) int64,
     `category_id` (N,) int64, `bbox` (N, 4) float32 as x, y, width, height in image pixels, and `score`
     (N,) float32, sorted by image.
+
+    A classifier's has `CLASS_METRICS`, and neither an IoU type nor detections.
     """
 
     schema: int = SCHEMA
@@ -116,6 +121,11 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     detections: str
     inference_s: float
     evaluation_s: float
+
+
+def headline(metrics: Mapping[str, float]) -> float:
+    """The number by which evaluations of a run are compared: AP, or a classifier's top-1."""
+    return metrics["top1"] if "top1" in metrics else metrics["AP"]
 
 
 def encode(record: _Record) -> bytes:

@@ -18,7 +18,7 @@ from jobs.plan import Plan
 from jobs.records import unwritable
 
 # Parameters of each model at 80 classes; a checkpoint holds them with the optimizer's moments.
-_PARAMETERS = {"yolov3": 62e6, "yolov3-tiny": 9e6}
+_PARAMETERS = {"yolov3": 62e6, "yolov3-tiny": 9e6, "darknet53": 42e6, "darknet-tiny": 6e6}
 _STATES = {"sgd": 2, "adamw": 3}
 # last.pt, best.pt, and the one being written.
 _CHECKPOINTS = 3

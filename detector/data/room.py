@@ -14,37 +14,39 @@ _SHARE = {"ram": 0.8, "disk": 0.95}
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
-def in_memory(name: str, size: int) -> Path:
+def in_memory(name: str, size: int, promised: int = 0) -> Path:
     """A file of so many bytes, all 0, that lives in memory as long as this process does.
 
     It takes memory as it is filled, counts against no `/dev/shm`, and leaves nothing behind, however the process ends.
-    Processes of the same user on this node can open the path.
+    Processes of the same user on this node can open the path. `promised` bytes of what is free are for others.
 
     Raises:
         UserError: there is not enough free memory.
     """
-    _refuse_too_large(size, free_memory(), "ram", "free memory", "data.cache=disk keeps them in a file")
+    _refuse_too_large(size, free_memory() - promised, "ram", "free memory", "data.cache=disk keeps them in a file")
     file = os.memfd_create(name)
     os.truncate(file, size)
     return Path(f"/proc/{os.getpid()}/fd/{file}")
 
 
-def on_disk(folder: str, name: str, size: int) -> Path:
+def on_disk(folder: str, name: str, size: int, promised: int = 0) -> Path:
     """A file of so many bytes in a folder, new and all 0, or there already.
 
-    The folder should be on this node. An empty one is `$DETRUN_CACHE`, else one for temporary files.
+    The folder should be on this node. An empty one is `$DETRUN_CACHE`, else one for temporary files. `promised` bytes
+    of what is free are for others.
 
     Raises:
         UserError: there is not enough space, or the file cannot be made.
     """
     place = Path(folder or os.environ.get("DETRUN_CACHE") or tempfile.gettempdir()).expanduser()
     path = place / f"{name}.images"
+    hint = "data.cache_dir=/path names another folder"
     try:
         place.mkdir(parents=True, exist_ok=True)
         there = path.stat().st_blocks * 512 if path.exists() else 0
         status = os.statvfs(place)
-        hint = "data.cache_dir=/path names another folder"
-        _refuse_too_large(size - there, status.f_bavail * status.f_frsize, "disk", f"free space of {place}", hint)
+        free = status.f_bavail * status.f_frsize - promised
+        _refuse_too_large(size - there, free, "disk", f"free space of {place}", hint)
         with path.open("ab") as file:
             file.truncate(size)
     except OSError as error:
@@ -60,6 +62,7 @@ def free_memory() -> int:
 
 def _refuse_too_large(size: int, free: int, kind: str, what: str, hint: str) -> None:
     if size > free * _SHARE[kind]:
+        free = max(free, 0)
         problem = f"data.cache={kind}: {size / 2**30:.1f} GiB of decoded images do not fit into {free / 2**30:.1f} GiB"
         raise UserError(f"{problem} of {what}", hint)
 
