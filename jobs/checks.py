@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -217,9 +216,3 @@ def _run_gib(config: dict[str, Any]) -> float:
     parameters = _PARAMETERS[config["model"]["name"]]
     states = _STATES[config["optim"]["name"]]
     return parameters * 4 * states * _CHECKPOINTS / 2**30 + _ROOM_FOR_LOGS_GIB
-
-
-def _distinct(plan: Plan, section: str) -> Sequence[dict[str, Any]]:
-    """A config section's different values over the plan's runs."""
-    tables = [run.config[section] for run in plan.runs if section in run.config]
-    return list({repr(table): table for table in tables}.values())

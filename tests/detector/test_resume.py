@@ -2,11 +2,14 @@
 
 import shutil
 import signal
+import sys
 import time
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
+from disk import OnDisk
 from torchrun import checkpoint, differences, finish, kill_at_step, prepare, saved_step, start
 
 pytestmark = pytest.mark.torchrun
@@ -90,3 +93,22 @@ def test_a_torn_checkpoint_is_named_and_the_one_before_it_taken(tmp_path: Path, 
 def _ranks_of(torchrun: int) -> list[psutil.Process]:
     children = psutil.Process(torchrun).children()
     return [child for child in children if "detector.train" in child.cmdline()]
+
+
+def test_a_disk_that_fills_while_training_never_costs_the_last_good_checkpoint(
+    on_disk: OnDisk, tmp_path: Path, tiny: Path
+) -> None:
+    config = prepare(tmp_path / "prepared", tiny, epochs=3, optim__name="sgd") / "config.json"
+    disk, kept = tmp_path / "disk", tmp_path / "kept"
+    # A checkpoint takes 70 MB: the first fits, the second does, and then there is no room for a third.
+    train = f"{sys.executable} -m torch.distributed.run --standalone --nproc-per-node=1 -m detector.train {disk}"
+
+    done = on_disk(
+        "size=160m", disk, f"cp {config} {disk}; {train}; code=$?; cp -a {disk}/checkpoints {kept}; exit $code"
+    )
+
+    assert done.returncode == 1
+    assert f"cannot write {disk}/checkpoints/last.pt: no space left on device" in done.stdout + done.stderr
+    assert {path.name for path in kept.iterdir()} == {"last.pt", "previous.pt", "best.pt"}
+    steps = {name: torch.load(kept / f"{name}.pt", weights_only=True)["step"] for name in ("last", "previous")}
+    assert 0 < steps["previous"] < steps["last"]
