@@ -67,7 +67,7 @@ class Attempt:
         self.cut_short = False
         self.caught: int | None = None
         self.stop: Stop | None = None
-        self.hung: str | None = None
+        self.hung: failure.Cause | None = None
         self.told: set[int] = set()
         self.started = time.monotonic()
         self.next_beat = 0.0
@@ -205,15 +205,13 @@ class Attempt:
                 _signal(process, heard[0])
 
     def _look_for_hang(self) -> None:
-        """A rank beats at every step; ranks that wait for it in a collective stop beating a step later."""
-        beats = {path.name.removeprefix("beat_"): path.stat().st_mtime for path in self.control.glob("beat_*")}
-        if not beats:
+        """Every rank beats at every step; all soon wait for one that hangs, so its state has to tell which it is."""
+        beats = [path.stat().st_mtime for path in self.control.glob("beat_*")]
+        if not beats or (silent_s := time.time() - min(beats)) <= self.needs.hang_min * 60:
             return
-        rank, last = min(beats.items(), key=lambda item: item[1])
-        silent_s = time.time() - last
-        if silent_s > self.needs.hang_min * 60:
-            self.hung = f"rank {rank} made no step for {silent_s / 60:.0f} min"
-            processes.kill(processes.marked(self.run.path, self.place.node))
+        living = processes.marked(self.run.path, self.place.node)
+        self.hung = failure.hang(living, silent_s)
+        processes.kill(living)
 
     def _close(self, exit_code: int | None) -> int:
         if self.run.cancelled.exists():
@@ -240,9 +238,7 @@ class Attempt:
     def _failed(self, exit_code: int) -> int:
         logs = launch.node_logs(self.run, self.log.attempt, self.place.node)
         agent_log = launch.agent_log(self.run, self.log.attempt, self.place.node)
-        cause = failure.find(logs, agent_log, exit_code)
-        if self.hung:
-            cause = failure.Cause(reason=self.hung)
+        cause = self.hung or failure.find(logs, agent_log, exit_code)
         rank = None
         if cause.local_rank is not None:
             rank = self.place.node * self.needs.procs_per_node + cause.local_rank
