@@ -50,11 +50,13 @@ def command(
 
         typer.echo(msgspec.json.encode(known).decode())
         return
-    from detrun.render import status as screen
-
     if len(known.runs) == 1 and runs and len(runs) == 1:
-        typer.echo(screen.detail(known))
+        from detrun.render.run import detail
+
+        typer.echo(detail(known.runs[0]))
     else:
+        from detrun.render import status as screen
+
         typer.echo(screen.overview(known, show_all=show_all))
 
 

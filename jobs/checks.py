@@ -24,7 +24,7 @@ _PARAMETERS = {"yolov3": 62e6, "yolov3-tiny": 9e6}
 _STATES = {"sgd": 2, "adamw": 3}
 # last.pt, best.pt, and the one being written.
 _CHECKPOINTS = 3
-_ROOM_FOR_LOGS_GIB = 0.1
+_ROOM_FOR_LOGS_GIB = 0.01
 _READ_WHOLE_BYTES = 64 << 20
 
 

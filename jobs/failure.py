@@ -65,11 +65,6 @@ def hang(living: list[psutil.Process], silent_s: float) -> Cause:
     return Cause(reason=f"no rank made a step for {age}")
 
 
-def tail(path: Path, lines: int = 12) -> list[str]:
-    """The last lines of a log."""
-    return _tail(path).splitlines()[-lines:]
-
-
 def rank_logs(logs: Path, local_rank: int) -> list[Path]:
     """stderr and stdout of a rank; torchrun puts them under `<id>/attempt_<n>/<local rank>/`."""
     return sorted(logs.glob(f"*/attempt_*/{local_rank}/std*.log"))

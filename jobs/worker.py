@@ -16,7 +16,6 @@ from types import FrameType
 from typing import Any
 
 import msgspec
-import psutil
 
 from jobs import failure, launch, place, processes, procfs, records, staging
 from jobs.errors import CheckError, SchedulerError
@@ -64,6 +63,7 @@ class Attempt:
         self.config: dict[str, Any] = msgspec.json.decode(run.config_json.read_bytes())
         self.log = EventLog(run, where)
         self.staging: Staging | None = None
+        self.torchrun: subprocess.Popen[bytes] | None = None
         self.cut_short = False
         self.caught: int | None = None
         self.stop: Stop | None = None
@@ -115,7 +115,7 @@ class Attempt:
         agent_log.parent.mkdir(parents=True, exist_ok=True)
         root = self.staging.root if self.staging else None
         with agent_log.open("ab") as log:
-            torchrun = subprocess.Popen(
+            self.torchrun = torchrun = subprocess.Popen(
                 launch.command(self.run, self.config, self.needs, self.place, meeting, root),
                 env=launch.environment(self.run, self.needs, self.place, meeting, self.control, root),
                 cwd=launch.folder(self.run, self.run.run().workdir),
@@ -193,16 +193,15 @@ class Attempt:
         """
         assert self.stop is not None
         overdue = self.stop.requeue and not self.stop.preempted and now > self.stop_deadline
-        living = processes.marked(self.run.path, self.place.node)
         if overdue or not self.stop.save:
             self.cut_short = True
-            processes.kill(living)
+            processes.kill(processes.marked(self.run.path, self.place.node))
             return
-        for process in living:
-            heard = [number for number in _STOP_SIGNALS if procfs.catches(process.pid, number)]
-            if process.pid not in self.told and heard:
-                self.told.add(process.pid)
-                _signal(process, heard[0])
+        for rank in processes.children(self.torchrun.pid) if self.torchrun else ():
+            heard = [number for number in _STOP_SIGNALS if procfs.catches(rank.pid, number)]
+            if rank.pid not in self.told and heard:
+                self.told.add(rank.pid)
+                processes.send(rank, heard[0])
 
     def _look_for_hang(self) -> None:
         """Every rank beats at every step; all soon wait for one that hangs, so its state has to tell which it is."""
@@ -272,10 +271,3 @@ class Attempt:
             return (self.control / "outcome").read_text()
         except FileNotFoundError:
             return ""
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return
