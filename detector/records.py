@@ -50,7 +50,8 @@ class Metrics(_Record, frozen=True, kw_only=True):
 class Event(_Record, frozen=True, kw_only=True):
     """One row of `events.jsonl`. `attempt` counts the starts of a run from 1.
 
-    start: worker; `job_id`, `host`, `nodes`, `pid`. heartbeat: worker alive. resumed: rank 0, at `step`.
+    start: worker; `job_id`, `host`, `nodes`, `pid`. heartbeat: worker alive. staging, staged: worker copies the data
+    to its node, how far in `reason`. resumed: rank 0, at `step`.
     stopping: worker got a signal, `reason`. stopped: rank 0 saved at `step` and exits. requeued: worker
     put the job back. failed: `reason` in one line, `rank`, `host`, `exit_code`; `echo` where the rank only
     followed another that failed. done, cancelled: worker.

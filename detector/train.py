@@ -40,12 +40,14 @@ def _train(run: Path, control: Control) -> None:
 
 
 def read_config(path: Path) -> Train:
-    """A run's resolved configuration.
+    """A run's resolved configuration; `$DETRUN_DATA_ROOT` names a copy of its data on this node.
 
     Raises:
         ConfigError: it does not fit this version of detrun.
     """
-    return config.load(msgspec.json.decode(path.read_bytes()))
+    settings = config.load(msgspec.json.decode(path.read_bytes()))
+    root = os.environ.get("DETRUN_DATA_ROOT", settings.data.root)
+    return msgspec.structs.replace(settings, data=msgspec.structs.replace(settings.data, root=root))
 
 
 def _die_with_torchrun() -> None:

@@ -3,6 +3,7 @@
 stdout is data, stderr is talk. Nothing heavy is imported before a verb needs it.
 """
 
+import gc
 import sys
 from typing import Annotated
 
@@ -48,6 +49,8 @@ class _Debug:
 
 def main() -> None:
     """The program. Exit codes: 0 fine, 1 error, 2 usage, 3 a watched run failed, 130 interrupted."""
+    # A table of ten thousand runs is a million objects, among which the collector finds nothing, again and again.
+    gc.set_threshold(1_000_000)
     sys.argv[1:] = seconds_of_watch(sys.argv[1:])
     try:
         app()

@@ -68,6 +68,9 @@ def command(
     setup: Annotated[
         list[str] | None, typer.Option("--setup", metavar="CMD", help="Shell line before the run, such as module load.")
     ] = None,
+    stage: Annotated[
+        str | None, typer.Option("--stage", metavar="DIR", help="Copy or unpack the data to this folder of each node.")
+    ] = None,
     profile: Annotated[
         str | None, typer.Option("--profile", metavar="NAME", help="[profile.NAME] of ~/.config/detrun/config.toml.")
     ] = None,
@@ -100,7 +103,7 @@ def command(
         "time": time,
     }
     given |= {"partition": partition, "account": account, "qos": qos, "constraint": constraint}
-    given |= {"max_parallel": max_parallel, "setup": setup or None, "sbatch": _pairs(sbatch)}
+    given |= {"stage": stage, "max_parallel": max_parallel, "setup": setup or None, "sbatch": _pairs(sbatch)}
     request = Request(
         recipe=recipe,
         sets=sets or (),

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class _Coco(msgspec.Struct):
 def problems(plan: Plan, runs: Path) -> list[UserError]:
     """Everything that would keep the plan's runs from training, each with its fix; empty where nothing would."""
     found: list[UserError] = []
-    for check in (_executor, _runs_folder, _data, _init, _room):
+    for check in (_executor, _runs_folder, _stage, _data, _init, _room):
         try:
             check(plan, runs)
         except UserError as error:
@@ -93,6 +94,12 @@ def _read_only(folder: Path) -> bool:
     return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
+def _stage(plan: Plan, _: Path) -> None:
+    stage = plan.resources.stage
+    if stage and not stage.startswith(("/", "$")):
+        raise CheckError(f"--stage {stage}: is relative", "name a folder of the node: /scratch, or '$TMPDIR'")
+
+
 def _data(plan: Plan, _: Path) -> None:
     for task, table in _data_sets(plan):
         root = str(table["root"])
@@ -100,7 +107,8 @@ def _data(plan: Plan, _: Path) -> None:
             if root != "builtin:digits":
                 raise CheckError(f"data.root: no built-in data set `{root}`", "there is `builtin:digits`")
             continue
-        if task == "classify" and root.endswith(".tar") and Path(root).is_file():
+        if Path(root).is_file() and (plan.resources.stage or (task == "classify" and root.endswith(".tar"))):
+            _tar(root)
             continue
         _folder(root)
         if task == "classify":
@@ -117,9 +125,16 @@ def _data_sets(plan: Plan) -> list[tuple[str, dict[str, Any]]]:
     return list({repr(pair): pair for pair in pairs}.values())
 
 
+def _tar(root: str) -> None:
+    if not tarfile.is_tarfile(root):
+        raise CheckError(f"data.root: {root} is no tar file")
+
+
 def _folder(root: str) -> None:
     if not root:
         raise CheckError("data.root: is not set", "--set data.root=/path/to/data names the folder with your data")
+    if Path(root).is_file():
+        raise CheckError(f"data.root: {root} is a file", "--stage DIR unpacks a tar on each node")
     if not Path(root).is_dir():
         raise CheckError(
             f"data.root: no folder {root}", "--set data.root=/path/to/data names the folder with your data"

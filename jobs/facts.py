@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import msgspec
 
 from detector.records import Event, Metrics, decode_lines
-from jobs.records import Job, Run
+from jobs import records
+from jobs.errors import RunError
 from jobs.rundir import RunDir
 
 ENDS = ("done", "failed", "cancelled")
@@ -22,6 +23,38 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     metrics: dict[str, float]
 
 
+class Shape(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of a cluster a run takes."""
+
+    nodes: int = 1
+    gpus: int = 0
+
+
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of `run.json` that a table of runs shows."""
+
+    id: str
+    recipe: str
+    sweep: str | None
+    overrides: dict[str, Any]
+    user: str
+    trainer: str | None = None
+    resources: Shape
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of `job.json` that tells where a run is; see `records.Job`."""
+
+    executor: str
+    folder: str
+    submitted_at: float
+    resources: Shape
+    host: str
+    index: int = 0
+    job_id: str = ""
+    attempts_before: int = 0
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """A run as its files tell it. Times are Unix seconds.
 
@@ -29,8 +62,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     attempts lasted, each counted until its last event.
     """
 
-    run: Run
-    job: Job | None
+    run: Origin
+    job: Hold | None
     attempts: int
     last: str
     reason: str
@@ -56,14 +89,17 @@ def gather(directory: RunDir) -> Facts:
     Raises:
         RunError: the run's own record is missing or broken.
     """
-    job = directory.job()
-    events = directory.all_events()
+    run = records.read_record(directory.run_json, Origin)
+    if run is None:
+        raise RunError(f"{directory.path} is no run directory: it has no run.json")
+    job = records.read_record(directory.job_json, Hold)
+    events = directory.all_events(job.resources.nodes if job else 1)
     starts = [event for event in events if event.event == "start"]
     last = _verdict(events, job.attempts_before if job else 0)
     metrics = decode_lines(_tail(directory.metrics), Metrics)
     ended = last is not None and last.event in ENDS
     return Facts(
-        run=directory.run(),
+        run=run,
         job=job,
         attempts=max((event.attempt for event in starts), default=0),
         last=last.event if last else "",
@@ -123,7 +159,7 @@ def _verdict(events: list[Event], attempts_before: int) -> Event | None:
     if done:
         return done[-1]
     failures = [event for event in telling if event.event == "failed"]
-    if failures and telling[-1].event in ("failed", "start", "stopping"):
+    if failures and telling[-1].event in ("failed", "start", "staging", "staged", "stopping"):
         return min(failures, key=lambda event: (bool(event.echo), event.t))
     return telling[-1] if telling else None
 

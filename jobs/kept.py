@@ -4,6 +4,7 @@ A kept fact counts only while the files that it came from have the times and siz
 vanish or break at any time: it is made again.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from jobs.errors import RunError
 from jobs.facts import Facts, gather
 from jobs.rundir import RunDir, stamp_of
 
-_SOURCES = ("events.jsonl", "job.json", "cancelled.json", "eval", "metrics.jsonl")
+# What changes where a settled run is submitted or tried again.
+_SOURCES = ("events.jsonl", "job.json")
 
 Stamp = tuple[tuple[int, int] | None, ...]
 
@@ -26,17 +28,19 @@ class _Kept(msgspec.Struct, frozen=True):
 
 def gather_all(directories: Sequence[RunDir]) -> list[Facts]:
     """`gather` for many runs, from what was kept where that still holds."""
-    folders = {directory.path.parent for directory in directories}
-    kept = {folder: _read(folder) for folder in folders}
+    kept: dict[str, dict[str, _Kept]] = {}
     found: list[Facts] = []
-    fresh: set[Path] = set()
+    fresh: set[str] = set()
     for directory in directories:
-        folder, stamp = directory.path.parent, _stamp(directory)
-        known = kept[folder].get(directory.id)
+        folder, run_id = os.path.split(str(directory.path))
+        if folder not in kept:
+            kept[folder] = _read(folder)
+        stamp = _stamp(directory)
+        known = kept[folder].get(run_id)
         if known is None or known.stamp != stamp:
             known = _Kept(stamp, gather(directory))
             if known.facts.settled:
-                kept[folder][directory.id] = known
+                kept[folder][run_id] = known
                 fresh.add(folder)
         found.append(known.facts)
     for folder in fresh:
@@ -45,21 +49,22 @@ def gather_all(directories: Sequence[RunDir]) -> list[Facts]:
 
 
 def _stamp(directory: RunDir) -> Stamp:
-    return tuple(stamp_of(f"{directory.path}/{name}") for name in _SOURCES)
+    folder = str(directory.path)
+    return tuple([stamp_of(f"{folder}/{name}") for name in _SOURCES])
 
 
-def _file(folder: Path) -> Path:
-    return folder / ".cache" / f"facts-{records.SCHEMA}.msgpack"
+def _file(folder: str) -> Path:
+    return Path(folder) / ".cache" / "facts-2.msgpack"
 
 
-def _read(folder: Path) -> dict[str, _Kept]:
+def _read(folder: str) -> dict[str, _Kept]:
     try:
         return msgspec.msgpack.decode(_file(folder).read_bytes(), type=dict[str, _Kept])
     except (OSError, msgspec.MsgspecError):
         return {}
 
 
-def _write(folder: Path, kept: dict[str, _Kept]) -> None:
+def _write(folder: str, kept: dict[str, _Kept]) -> None:
     """Runs folders of other people cannot be written, and need not be."""
     try:
         records.write(_file(folder), msgspec.msgpack.encode(kept))

@@ -16,8 +16,13 @@ from jobs.snapshot import PROJECT
 _SHELL = 'trap "" TERM INT HUP USR1 USR2; exec "$@"'
 
 
-def command(run: RunDir, config: dict[str, Any], needs: Resources, place: Place, meeting: Meeting) -> list[str]:
-    """The argument list that starts this node's ranks, one log folder for each node and attempt."""
+def command(
+    run: RunDir, config: dict[str, Any], needs: Resources, place: Place, meeting: Meeting, root: Path | None
+) -> list[str]:
+    """The argument list that starts this node's ranks, one log folder for each node and attempt.
+
+    `root` is this node's copy of the data, `None` where there is none.
+    """
     logs = node_logs(run, meeting.attempt, place.node)
     arguments = [f"--nnodes={needs.nodes}", f"--nproc-per-node={needs.procs_per_node}", "--max-restarts=0"]
     arguments += [f"--log-dir={logs}", "--redirects=3", "--signals-to-handle=SIGQUIT"]
@@ -27,10 +32,12 @@ def command(run: RunDir, config: dict[str, Any], needs: Resources, place: Place,
         arguments += [f"--node-rank={place.node}", f"--rdzv-id={place.key}"]
         arguments += [f"--master-addr={meeting.address}", f"--master-port={meeting.port}"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", *arguments]
-    return ["sh", "-c", _SHELL, "sh", *torchrun, *_program(run, config)]
+    return ["sh", "-c", _SHELL, "sh", *torchrun, *_program(run, config, root)]
 
 
-def environment(run: RunDir, needs: Resources, place: Place, meeting: Meeting, control: Path) -> dict[str, str]:
+def environment(
+    run: RunDir, needs: Resources, place: Place, meeting: Meeting, control: Path, root: Path | None
+) -> dict[str, str]:
     """The ranks' environment: what is ours replaces, what a user may have set stays."""
     threads = max(1, needs.cpus_per_node // needs.procs_per_node)
     settings = {
@@ -44,6 +51,8 @@ def environment(run: RunDir, needs: Resources, place: Place, meeting: Meeting, c
         "PYTHONUNBUFFERED": "1",
         "TORCHELASTIC_SHUTDOWN_TIMEOUT": "10",
     }
+    if root:
+        settings["DETRUN_DATA_ROOT"] = str(root)
     if not needs.gpus:
         settings["CUDA_VISIBLE_DEVICES"] = ""
     defaults = {"OMP_NUM_THREADS": str(threads)}
@@ -68,12 +77,13 @@ def agent_log(run: RunDir, attempt: int, node: int) -> Path:
     return run.attempt_logs(attempt) / f"torchrun_{node}.log"
 
 
-def _program(run: RunDir, config: dict[str, Any]) -> list[str]:
+def _program(run: RunDir, config: dict[str, Any], root: Path | None) -> list[str]:
     if "command" not in config:
         return ["-m", "detector.train", str(run.path)]
+    params = overrides.apply(config["params"], {"data.root": str(root)}) if root else config["params"]
 
     def fill(text: str) -> str:
-        return PLACEHOLDER.sub(lambda match: _value(match[1], run, config["params"]), text)
+        return PLACEHOLDER.sub(lambda match: _value(match[1], run, params), text)
 
     return [fill(part) for part in config["command"]]
 

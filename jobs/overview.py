@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 
 from detector.records import METRICS
-from jobs import facts, kept, scheduler
+from jobs import kept, scheduler
 from jobs.facts import Facts
 from jobs.rundir import RunDir, default_runs
 from jobs.select import select
-from jobs.state import ENDED, Standing, State, stand
+from jobs.state import ENDED, Scheduler, Standing, State, stand
 
 SCHEMA = 1
 
@@ -21,7 +21,8 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One run as `detrun status --json` shows it; `None` for what is not known.
 
     `epoch` is the one in progress or the last, `loss` the mean since the last log line, `metrics` the last
-    evaluation's, `gpu_hours` over all attempts (of CPU nodes for a run without GPUs: 0). Times are Unix seconds.
+    evaluation's, `gpu_hours` over all attempts (of CPU nodes for a run without GPUs: 0). `trainer` names the program
+    of a recipe with a command, and is `None` for our own. Times are Unix seconds.
     """
 
     id: str
@@ -46,6 +47,7 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     submitted_at: float | None
     hosts: list[str]
     overrides: dict[str, Any]
+    trainer: str | None
     path: str
 
 
@@ -80,9 +82,7 @@ def status(selectors: Sequence[str] = (), *, runs: Path | None = None, state: st
     gathered = list(zip(directories, kept.gather_all(directories), strict=True))
     answer = scheduler.ask([each for _, each in gathered])
     now = time.time()
-    rows = [
-        _row(directory, each, stand(each, str(directory.path.resolve()), answer, now)) for directory, each in gathered
-    ]
+    rows = [_row(directory, each, _stand(directory, each, answer, now)) for directory, each in gathered]
     age_s = max(0.0, now - answer.asked_at) if answer.asked_at is not None else None
     return Status(
         runs=[row for row in rows if state in (None, row.state)],
@@ -90,10 +90,10 @@ def status(selectors: Sequence[str] = (), *, runs: Path | None = None, state: st
     )
 
 
-def standing(directory: RunDir) -> Standing:
-    """The state of one run."""
-    known = facts.gather(directory)
-    return stand(known, str(directory.path.resolve()), scheduler.ask([known]), time.time())
+def _stand(directory: RunDir, known: Facts, answer: Scheduler, now: float) -> Standing:
+    """The local queue knows runs by their real paths; finding one out costs a look at every folder above it."""
+    path = directory.path if known.settled else directory.path.resolve()
+    return stand(known, str(path), answer, now)
 
 
 def _row(directory: RunDir, known: Facts, standing: Standing) -> RunStatus:
@@ -124,6 +124,7 @@ def _row(directory: RunDir, known: Facts, standing: Standing) -> RunStatus:
         submitted_at=job.submitted_at if job else None,
         hosts=known.hosts,
         overrides=run.overrides,
+        trainer=run.trainer,
         path=str(directory.path.absolute()),
     )
 

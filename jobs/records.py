@@ -41,7 +41,8 @@ class Code(msgspec.Struct, frozen=True, kw_only=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """`run.json`: what was asked for and from where.
 
-    `digest` is over `config.json`. `workdir` is where a foreign trainer starts, inside its snapshot.
+    `digest` is over `config.json`. `trainer` names a program that is not our own, and `workdir` is where it starts,
+    inside its snapshot.
     """
 
     schema: int = SCHEMA
@@ -58,6 +59,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     code: Code
     versions: dict[str, str]
     resources: Resources
+    trainer: str | None = None
     workdir: str = ""
 
 

@@ -19,7 +19,8 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     With `gpus` 0 a run trains on the CPU with `procs` gloo processes per node. `max_requeues` ends a run
     that is stopped again and again; `retries` restarts one after a failure that is worth it (a lost node
     or rendezvous). `hang_min` is how long a rank may make no step. `python` replaces the interpreter
-    in the job, for instance `apptainer exec image.sif python`.
+    in the job, for instance `apptainer exec image.sif python`. `stage` is a folder on each node, variables
+    allowed, to which the data are copied first.
     """
 
     nodes: Annotated[int, Meta(ge=1)] = 1
@@ -35,6 +36,7 @@ class Resources(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     sbatch: dict[str, str] = {}
     setup: tuple[str, ...] = ()
     python: str | None = None
+    stage: str | None = None
     max_parallel: Annotated[int, Meta(ge=1)] | None = None
     max_requeues: Annotated[int, Meta(ge=0)] = 20
     retries: Annotated[int, Meta(ge=0)] = 2

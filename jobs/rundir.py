@@ -20,21 +20,54 @@ class RunDir:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.run_json = path / "run.json"
-        self.config_json = path / "config.json"
-        self.job_json = path / "job.json"
-        self.script = path / "job.sbatch"
-        self.code = path / "code"
-        self.events = path / "events.jsonl"
-        self.metrics = path / "metrics.jsonl"
-        self.cancelled = path / "cancelled.json"
-        self.evaluations = path / "eval"
-        self.checkpoints = path / "checkpoints"
-        self.logs = path / "logs"
 
     @property
     def id(self) -> str:
         return self.path.name
+
+    @property
+    def run_json(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def config_json(self) -> Path:
+        return self.path / "config.json"
+
+    @property
+    def job_json(self) -> Path:
+        return self.path / "job.json"
+
+    @property
+    def script(self) -> Path:
+        return self.path / "job.sbatch"
+
+    @property
+    def code(self) -> Path:
+        return self.path / "code"
+
+    @property
+    def events(self) -> Path:
+        return self.path / "events.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def cancelled(self) -> Path:
+        return self.path / "cancelled.json"
+
+    @property
+    def evaluations(self) -> Path:
+        return self.path / "eval"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
 
     def run(self) -> Run:
         """The run's record.
@@ -55,10 +88,11 @@ class RunDir:
         """Where an attempt's logs lie."""
         return self.logs / f"attempt_{attempt}"
 
-    def all_events(self) -> list[Event]:
-        """Every event of every node, in order of time."""
-        job = self.job()
-        nodes = job.resources.nodes if job else 1
+    def all_events(self, nodes: int | None = None) -> list[Event]:
+        """Every event of every node, in order of time; `nodes` is how many the job has, where that is known."""
+        if nodes is None:
+            job = self.job()
+            nodes = job.resources.nodes if job else 1
         paths = [self.events, *(self.path / f"events.node{node}.jsonl" for node in range(1, nodes))]
         events = [event for path in paths for event in decode_lines(_bytes(path), Event)]
         return sorted(events, key=lambda event: event.t)

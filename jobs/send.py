@@ -145,8 +145,15 @@ def _record(prepared: Prepared, run: PlannedRun) -> Run:
         code=prepared.code,
         versions={name: _version(name) for name in _VERSIONED} | {"python": sys.version.split()[0]},
         resources=prepared.plan.resources,
+        trainer=_trainer(run.config),
         workdir=prepared.workdir,
     )
+
+
+def _trainer(config: dict[str, Any]) -> str | None:
+    """The script or module that a recipe's command starts."""
+    words = [word for word in config.get("command", ()) if word != "-m"]
+    return Path(words[0]).name if words else None
 
 
 def _version(name: str) -> str:

@@ -108,9 +108,9 @@ def _from_queue(facts: Facts, row: QueueRow, now: float) -> Standing:
             return _stalled(facts, now)
         if facts.last == "requeued":
             return Standing(state="requeued", reason=facts.reason, start_at=row.start_at)
-        reason = (
-            "" if word == "RUNNING" and started else "starting" if word in ("RUNNING", "CONFIGURING") else word.lower()
-        )
+        reason = _doing(facts) if started else "starting"
+        if word not in ("RUNNING", "CONFIGURING"):
+            reason = word.lower()
         return Standing(state="running", reason=reason, start_at=row.start_at)
     return _ended(word)
 
@@ -137,12 +137,18 @@ def _on_machine(facts: Facts, path: str, scheduler: Scheduler, now: float) -> St
     if leader and procfs.identity(int(leader.split("-")[0])) == leader:
         if facts.beat_at is not None and facts.last and now - facts.beat_at > STALLED_S:
             return _stalled(facts, now)
-        return Standing(state="running", reason="" if facts.progress else "starting", start_at=facts.attempt_started_at)
+        reason = _doing(facts) if facts.progress or facts.last == "staging" else "starting"
+        return Standing(state="running", reason=reason, start_at=facts.attempt_started_at)
     if now - facts.job.submitted_at < _SETTLING_S and not _ran(facts):
         return Standing(state="pending", reason="just submitted")
     if facts.last == "requeued" and facts.beat_at is not None and now - facts.beat_at < _SETTLING_S:
         return Standing(state="requeued", reason=facts.reason)
     return Standing(state="lost", reason="its process is gone and left no record of its end; `detrun retry` resumes it")
+
+
+def _doing(facts: Facts) -> str:
+    """What a running run does before it trains."""
+    return f"staging: {facts.reason}" if facts.last == "staging" else ""
 
 
 def _ran(facts: Facts) -> bool:

@@ -15,15 +15,23 @@ from jobs.errors import SchedulerError
 from jobs.place import Place
 from jobs.rundir import RunDir
 
+PREEMPTED = "preempted"
 _REQUEUE_WAITS_S = (0.0, 2.0, 5.0, 10.0)
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
-    """A stop: why, whether the ranks should save, and whether this worker must put the job back itself."""
+    """A stop: why, whether the ranks should save, and whether this worker must put the job back itself.
+
+    Where it is `preempted` and does not end in time, Slurm puts it back.
+    """
 
     reason: str
     save: bool = True
     requeue: bool = True
+
+    @property
+    def preempted(self) -> bool:
+        return self.reason == PREEMPTED
 
 
 def why(run: RunDir, place: Place, number: int | None) -> Stop:
@@ -43,7 +51,7 @@ def _from_slurm(job: dict[str, str], number: int | None, restarts: int) -> Stop:
     """
     running = job.get("JobState", "RUNNING") == "RUNNING"
     if running and job.get("PreemptTime", "None") not in ("None", "Unknown"):
-        return Stop(reason="preempted")
+        return Stop(reason=PREEMPTED)
     if running:
         return Stop(reason="time limit" if number == signal.SIGUSR2 else "SIGTERM")
     if int(job.get("Restarts", "0")) > restarts:

@@ -18,18 +18,24 @@ from typing import Any
 import msgspec
 import psutil
 
-from detector.records import Event, decode_lines, encode
-from jobs import failure, launch, place, processes, procfs, records
-from jobs.errors import SchedulerError
+from jobs import failure, launch, place, processes, procfs, records, staging
+from jobs.errors import CheckError, SchedulerError
+from jobs.event_log import RETRY, EventLog
 from jobs.place import Meeting, Place
 from jobs.records import HEARTBEAT_S
 from jobs.resources import Resources
 from jobs.rundir import RunDir
+from jobs.staging import Staging
 from jobs.stopping import Stop, requeue_slurm, why
 
 _TICK_S = 0.2
 _HANG_CHECK_S = 5.0
+_STAGING_NEWS_S = 5.0
 _AFTER_REQUEUE_S = 60.0
+# What of the grace time is left for putting the job back where ranks do not end by themselves.
+_REQUEUE_SHARE = 0.25
+# Our trainer's handler first; another one may know only what Slurm and Kubernetes send.
+_STOP_SIGNALS = (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM)
 
 
 class Worker:
@@ -55,6 +61,10 @@ class Attempt:
         self.needs = needs
         self.place = where
         self.control = place.scratch(where)
+        self.config: dict[str, Any] = msgspec.json.decode(run.config_json.read_bytes())
+        self.log = EventLog(run, where)
+        self.staging: Staging | None = None
+        self.cut_short = False
         self.caught: int | None = None
         self.stop: Stop | None = None
         self.hung: str | None = None
@@ -70,8 +80,11 @@ class Attempt:
         """Run the attempt to its end and return the exit code of this node's worker."""
         meeting = self._open()
         try:
-            exit_code = self._supervise(meeting)
-            return self._close(exit_code)
+            if self.log.requeues > self.needs.max_requeues + self.needs.retries:
+                return self._fail(f"started {self.log.requeues + 1} times (max_requeues = {self.needs.max_requeues})")
+            return self._close(self._supervise(meeting))
+        except CheckError as error:
+            return self._fail(str(error))
         finally:
             shutil.rmtree(self.control, ignore_errors=True)
 
@@ -79,27 +92,32 @@ class Attempt:
         self.caught = self.caught or number
 
     def _open(self) -> Meeting:
-        if not self.place.is_head:
-            meeting = place.join_meeting(self.run, self.place)
-            self.attempt = meeting.attempt
+        if self.place.is_head:
+            self.log.begin()
+            meeting = place.call_meeting(self.run, self.place, self.log.attempt)
         else:
-            self.attempt = 1 + sum(event.event == "start" for event in self._head_events())
-            meeting = place.call_meeting(self.run, self.place, self.attempt)
-        self._record("start", job_id=self.place.job_id, pid=os.getpid(), nodes=list(self.place.nodes))
+            meeting = place.join_meeting(self.run, self.place)
+            self.log.attempt = meeting.attempt
+        self.log.record("start", job_id=self.place.job_id, pid=os.getpid(), nodes=list(self.place.nodes))
         return meeting
 
     def _supervise(self, meeting: Meeting) -> int | None:
-        """Start torchrun and watch it to its end; `None` where a stop came first."""
+        """Start torchrun and watch it to its end; `None` where a stop came first.
+
+        Raises:
+            CheckError: the data cannot be copied to this node.
+        """
         self._tick()
+        self._stage()
         if self.stop:
             return None
-        agent_log = launch.agent_log(self.run, self.attempt, self.place.node)
+        agent_log = launch.agent_log(self.run, self.log.attempt, self.place.node)
         agent_log.parent.mkdir(parents=True, exist_ok=True)
-        config = msgspec.json.decode(self.run.config_json.read_bytes())
+        root = self.staging.root if self.staging else None
         with agent_log.open("ab") as log:
             torchrun = subprocess.Popen(
-                launch.command(self.run, config, self.needs, self.place, meeting),
-                env=launch.environment(self.run, self.needs, self.place, meeting, self.control),
+                launch.command(self.run, self.config, self.needs, self.place, meeting, root),
+                env=launch.environment(self.run, self.needs, self.place, meeting, self.control, root),
                 cwd=launch.folder(self.run, self.run.run().workdir),
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -111,11 +129,36 @@ class Attempt:
         processes.kill(processes.marked(self.run.path, self.place.node))
         return torchrun.returncode
 
+    def _stage(self) -> None:
+        """Copy the data to this node where that is asked for, and wait until every node has its copy."""
+        source = staging.source_of(self.config)
+        if self.needs.stage is None or source is None:
+            return
+        scratch = Path(os.path.expandvars(self.needs.stage))
+        self.staging = Staging(Path(self.run.run().cwd) / source, scratch)
+        self.staging.start()
+        next_news = 0.0
+        while self.staging.is_alive():
+            self._tick()
+            if self.stop:
+                self.staging.give_up()
+            elif time.monotonic() >= next_news:
+                next_news = time.monotonic() + _STAGING_NEWS_S
+                self.log.record("staging", reason=self.staging.words)
+            time.sleep(_TICK_S)
+        if self.staging.error:
+            raise CheckError(self.staging.error)
+        if self.staging.root:
+            self.log.record("staged", reason=self.staging.words)
+        while not self.stop and self.log.staged_nodes() < len(self.place.nodes):
+            self._tick()
+            time.sleep(_TICK_S)
+
     def _tick(self) -> None:
         now = time.monotonic()
         if now >= self.next_beat:
             self.next_beat = now + HEARTBEAT_S
-            self._record("heartbeat")
+            self.log.record("heartbeat")
             self._give_way()
         if self.stop is None:
             self._look_for_stop(now)
@@ -138,22 +181,28 @@ class Attempt:
         if self.caught is None and not timed_out:
             return
         self.stop = why(self.run, self.place, self.caught)
-        self.stop_deadline = now + self.needs.grace_s
+        self.stop_deadline = now + (1 - _REQUEUE_SHARE) * self.needs.grace_s
         (self.control / "stop").write_text(self.stop.reason)
-        self._record("stopping", reason=self.stop.reason)
+        self.log.record("stopping", reason=self.stop.reason)
 
     def _tell_ranks(self, now: float) -> None:
-        """Pass the stop on to ranks that can hear it; those that start later find the stop file."""
+        """Pass the stop on to ranks that can hear it; those that start later find the stop file.
+
+        Slurm itself ends the grace time of a preemption and requeues. Else ranks that do not end in time are cut short:
+        the last checkpoint holds.
+        """
         assert self.stop is not None
-        overdue = self.place.executor == "local" and now > self.stop_deadline
+        overdue = self.stop.requeue and not self.stop.preempted and now > self.stop_deadline
         living = processes.marked(self.run.path, self.place.node)
         if overdue or not self.stop.save:
+            self.cut_short = True
             processes.kill(living)
             return
         for process in living:
-            if process.pid not in self.told and procfs.catches(process.pid, signal.SIGUSR2):
+            heard = [number for number in _STOP_SIGNALS if procfs.catches(process.pid, number)]
+            if process.pid not in self.told and heard:
                 self.told.add(process.pid)
-                _signal(process, signal.SIGUSR2)
+                _signal(process, heard[0])
 
     def _look_for_hang(self) -> None:
         """A rank beats at every step; ranks that wait for it in a collective stop beating a step later."""
@@ -168,31 +217,29 @@ class Attempt:
 
     def _close(self, exit_code: int | None) -> int:
         if self.run.cancelled.exists():
-            self._record("cancelled")
+            self.log.record("cancelled")
             return 0
         outcome = self._outcome()
-        if self.stop and (exit_code in (None, 0) or (self.place.executor == "local" and outcome != "done")):
-            return self._stopped(outcome)
-        if exit_code == 0 and not self.hung:
+        if self.stop and outcome != "done" and (exit_code in (None, 0) or self.cut_short or "command" in self.config):
+            return self._stopped(self.stop)
+        if exit_code in (None, 0) and not self.hung:
             if self.place.is_head:
-                self._record("done")
+                self.log.record("done")
             return 0
         return self._failed(exit_code or 1)
 
-    def _stopped(self, outcome: str) -> int:
-        """The ranks saved, or had nothing to save, or the grace time was too short for it."""
-        assert self.stop is not None
-        if outcome == "done":
-            if self.place.is_head:
-                self._record("done")
-            return 0
-        if self.stop.requeue and self.place.is_head:
-            return self._requeue(self.stop.reason, self.needs.max_requeues)
+    def _stopped(self, stop: Stop) -> int:
+        """The ranks saved, or had nothing to save, or the grace time was too short for it.
+
+        Another program than our trainer may end with any exit code when it is told to stop.
+        """
+        if stop.requeue and self.place.is_head:
+            return self._requeue(stop.reason)
         return 0
 
     def _failed(self, exit_code: int) -> int:
-        logs = launch.node_logs(self.run, self.attempt, self.place.node)
-        agent_log = launch.agent_log(self.run, self.attempt, self.place.node)
+        logs = launch.node_logs(self.run, self.log.attempt, self.place.node)
+        agent_log = launch.agent_log(self.run, self.log.attempt, self.place.node)
         cause = failure.find(logs, agent_log, exit_code)
         if self.hung:
             cause = failure.Cause(reason=self.hung)
@@ -202,25 +249,25 @@ class Attempt:
         if cause.retriable and not self.place.is_head:
             time.sleep(_AFTER_REQUEUE_S)
             return 1
-        if cause.retriable and self._count("requeued", "retry:") < self.needs.retries:
-            return self._requeue(f"retry: {cause.reason}", self.needs.retries)
-        self._record("failed", reason=cause.reason, rank=rank, exit_code=cause.exit_code, echo=cause.echo or None)
+        if cause.retriable and self.log.retries < self.needs.retries:
+            return self._requeue(RETRY + cause.reason)
+        return self._fail(cause.reason, rank=rank, exit_code=cause.exit_code, echo=cause.echo or None)
+
+    def _fail(self, reason: str, **fields: Any) -> int:
+        self.log.record("failed", reason=reason, **fields)
         return 1
 
-    def _requeue(self, reason: str, limit: int) -> int:
-        prefix = "retry:" if reason.startswith("retry:") else ""
-        times = self._count("requeued", prefix)
-        if times >= limit:
-            self._record("failed", reason=f"{reason}, after {times} requeues (max_requeues = {limit})")
-            return 1
-        self._record("requeued", reason=reason)
+    def _requeue(self, reason: str) -> int:
+        limit = self.needs.max_requeues
+        if not reason.startswith(RETRY) and self.log.requeues - self.log.retries >= limit:
+            return self._fail(f"{reason}, after {limit} requeues (max_requeues = {limit}); `detrun retry` goes on")
+        self.log.record("requeued", reason=reason)
         if self.place.executor == "local":
             return 0
         try:
             requeue_slurm(self.place.job_id)
         except SchedulerError as error:
-            self._record("failed", reason=str(error))
-            return 1
+            return self._fail(str(error))
         time.sleep(_AFTER_REQUEUE_S)
         return 0
 
@@ -229,23 +276,6 @@ class Attempt:
             return (self.control / "outcome").read_text()
         except FileNotFoundError:
             return ""
-
-    def _head_events(self) -> list[Event]:
-        return decode_lines(self.run.events.read_bytes(), Event) if self.run.events.exists() else []
-
-    def _count(self, name: str, prefix: str) -> int:
-        return sum(
-            event.event == name
-            and (event.reason or "").startswith(prefix)
-            and bool(prefix) == (event.reason or "").startswith("retry:")
-            for event in self._head_events()
-        )
-
-    def _record(self, name: str, **fields: Any) -> None:
-        event = Event(t=time.time(), event=name, attempt=self.attempt, host=self.place.host, **fields)
-        path = self.run.events if self.place.is_head else self.run.path / f"events.node{self.place.node}.jsonl"
-        with path.open("ab") as file:
-            file.write(encode(event))
 
 
 def _signal(process: psutil.Process, number: signal.Signals) -> None:

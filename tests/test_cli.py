@@ -178,5 +178,5 @@ def test_options_are_those_that_the_readme_and_the_contract_know(detrun: Detrun)
     contract = (
         "set seeds on nodes gpus procs cpus mem-gib time partition account qos constraint sbatch max-parallel setup"
     )
-    more = "after runs dry-run watch force json list profile yes every help"
+    more = "after stage runs dry-run watch force json list profile yes every help"
     assert options == {f"--{name}" for name in (contract + " " + more).split()}

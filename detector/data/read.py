@@ -1,6 +1,7 @@
 """Reads a split in whatever layout it lies. Reads annotations, and image headers where no annotation has the sizes."""
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,11 +29,12 @@ class Annotated:
     def ground_truth(self) -> Path:
         """What detections are compared with: its own COCO file, else one written to the user's cache.
 
-        The written one is named by its content, which is the same for the same annotations on any machine.
+        The written one is named by its content, which is the same for the same annotations on any machine. It is
+        needed too where the data are a node's copy, which a later report cannot see.
         """
-        if self.coco is not None:
+        if self.coco is not None and "DETRUN_DATA_ROOT" not in os.environ:
             return self.coco
-        content = ground_truth(self.index)
+        content = self.coco.read_bytes() if self.coco else ground_truth(self.index)
         return keep(f"annotations/{hashlib.sha256(content).hexdigest()[:16]}.json", content)
 
 

@@ -161,7 +161,7 @@ def _rate(run: RunStatus) -> Cell:
 
 def _eta(run: RunStatus, now: float) -> Cell:
     """What is left, when it starts, or why it is as it is."""
-    if run.state == "running" and run.eta_s is not None:
+    if run.state == "running" and run.eta_s is not None and not run.reason:
         return Cell(words.duration(run.eta_s), raw=f"{run.eta_s:.0f}")
     if run.state in ("pending", "requeued") and run.start_at:
         why = f" ({run.reason})" if run.reason else ""
