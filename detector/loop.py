@@ -199,9 +199,9 @@ class Trainer:
         return True
 
     def _keep(self, result: Evaluation) -> None:
-        best = self.journal.best_before(self.epoch)
+        best, score = self.journal.best_before(self.epoch), headline(result.metrics)
         self.journal.evaluation(result)
-        if headline(result.metrics) > best:
+        if score is not None and score > best:
             checkpoint.keep_as_best(self.checkpoints)
 
     def _go_on(self, batch: AnyBatch | None) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from detector.records import METRICS, Engine, Event, GroundTruth
+from detector.records import EVERY_METRIC, Engine, Event, GroundTruth
 from detector.records import Evaluation as Record
 from detrun.readers.evaluation import Evaluation
 
@@ -142,7 +142,7 @@ def _evaluation(head: _Head, config: Mapping[str, Any], started: float | None) -
     batch_size = config.get("optim.batch_size")
     return Evaluation(
         iou_type=head.iou_type,
-        metrics={metric: head.metrics[metric] for metric in METRICS if metric in head.metrics},
+        metrics={metric: head.metrics[metric] for metric in EVERY_METRIC if metric in head.metrics},
         epoch=head.epoch,
         step=head.step,
         seconds=None if started is None else head.t - started,

@@ -151,6 +151,8 @@ def _loss(run: RunStatus) -> Cell:
 
 
 def _ap(run: RunStatus) -> Cell:
+    if run.metrics and "top1" in run.metrics:
+        return Cell(f"top1 {words.metric(run.metrics['top1'])}", "bold", raw=f"top1={run.metrics['top1']!r}")
     ap = run.metrics.get("AP") if run.metrics else None
     return Cell(words.metric(ap), "bold" if ap is not None else "", raw="" if ap is None else repr(ap))
 
@@ -207,7 +209,8 @@ def _progress(run: RunStatus) -> str:
 def _evaluation(run: RunStatus) -> str:
     if not run.metrics:
         return "none yet"
-    return "  ".join(f"{name} {words.metric(value)}" for name, value in run.metrics.items())
+    known = {name: value for name, value in run.metrics.items() if value is not None}
+    return "  ".join(f"{name} {words.metric(value)}" for name, value in known.items())
 
 
 def _job(run: RunStatus) -> str:
