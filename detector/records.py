@@ -107,7 +107,7 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     `metrics` holds the twelve numbers of `METRICS` in full precision, -1 where the ground truth has
     nothing in that slice. `detections` names the `.npz` beside it with arrays `image_id` (N,) int64,
     `category_id` (N,) int64, `bbox` (N, 4) float32 as x, y, width, height in image pixels, and `score`
-    (N,) float32, sorted by image.
+    (N,) float32, sorted by image. `parameters` counts the model's.
 
     A classifier's has `CLASS_METRICS`, `OF_CLASSES` for an IoU type, and no detections.
     """
@@ -118,6 +118,7 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     epochs: int
     step: int
     iou_type: str
+    parameters: int | None = None
     metrics: dict[str, float]
     per_class: list[ClassMetrics]
     engine: Engine

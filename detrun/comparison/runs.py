@@ -135,7 +135,13 @@ def _other_types(evaluations: Sequence[Evaluation], mine: Sequence[Evaluation]) 
 
 def _origin_columns(reading: RunReading) -> dict[str, Value]:
     sha = reading.git_sha[:7] + ("*" if reading.dirty else "") if reading.git_sha else None
-    return {"recipe": reading.recipe, "sweep": reading.sweep, "git_sha": sha, "created_at": reading.created_at}
+    return {
+        "recipe": reading.recipe,
+        "sweep": reading.sweep,
+        "git_sha": sha,
+        "parameters": reading.parameters,
+        "created_at": reading.created_at,
+    }
 
 
 def _setting_columns(setting: Setting | None) -> dict[str, Value]:
