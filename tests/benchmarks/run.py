@@ -6,7 +6,7 @@ from datetime import date
 
 import timing
 
-BENCHMARKS = ("commands",)
+BENCHMARKS = ("commands", "parsers")
 
 
 def main(names: list[str]) -> int:
