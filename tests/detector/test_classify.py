@@ -156,7 +156,7 @@ def test_a_backbone_is_pretrained_compared_and_put_into_a_detector_by_commands_a
     small = ("--on", "local", "--procs", "2", "--set", f"data.root={data}", "--set", "data.image_size=32")
     first = detrun.submit(*small, recipe="darknet-tiny-imagenet")[0]["id"]
     second = detrun.submit("--on", "local", "--set", "model.init=@darknet-tiny-imagenet", epochs=1)[0]["id"]
-    row = detrun.wait(second, "done", "failed")
+    row = detrun.wait(second, "done", "failed", timeout_s=300)
     assert row["state"] == "done", detrun.logs(second)
     assert "checkpoint best.pt: the 42 tensors of its backbone" in detrun.logs(second)
 
