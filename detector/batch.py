@@ -40,12 +40,15 @@ class ClassBatch(NamedTuple):
 
     Attributes:
         images: (B, 3, H, W) uint8, RGB.
-        labels: (B,) int64; `NO_CLASS` where the file could not be read.
+        targets: (B,) int64 labels; `NO_CLASS` where the file could not be read.
         image_ids: (B,) int64; positions in the split.
         bad: files that could not be read; a grey image stands in for each.
     """
 
     images: Tensor
-    labels: Tensor
+    targets: Tensor
     image_ids: Tensor
     bad: Sequence[str] = ()
+
+
+AnyBatch = Batch | ClassBatch

@@ -23,6 +23,8 @@ Share = Annotated[float, Meta(gt=0.0, le=1.0)]
 Zoom = Annotated[float, Meta(ge=0.1, le=4.0)]
 Size = Annotated[int, Meta(ge=32, multiple_of=32)]
 
+CLASSIFIERS = ("darknet53", "darknet-tiny")
+
 # Levels of NVIDIA's apex, which older detector scripts still name.
 _APEX_LEVELS = {"O0": "fp32", "O1": "fp16", "O2": "fp16", "O3": "fp16"}
 
@@ -68,12 +70,13 @@ class Data(_Section, frozen=True, kw_only=True):
 class Model(_Section, frozen=True, kw_only=True):
     """Which detector, and what its weights start from.
 
+    `darknet53` and `darknet-tiny` are the backbones alone, to classify.
     `init` is `scratch`, a darknet `.weights` file (whole, or a backbone part such as
     `darknet53.conv.74`), or a checkpoint of ours (`.pt`). `anchors` (width, height in input pixels)
     and `masks` (anchor indices per scale, coarsest scale first) default to darknet's.
     """
 
-    name: Literal["yolov3", "yolov3-tiny"] = "yolov3"
+    name: Literal["yolov3", "yolov3-tiny", "darknet53", "darknet-tiny"] = "yolov3"
     init: str = "scratch"
     anchors: tuple[tuple[float, float], ...] | None = None
     masks: tuple[tuple[int, ...], ...] | None = None
@@ -153,8 +156,12 @@ class Checkpoint(_Section, frozen=True, kw_only=True):
 
 
 class Train(_Section, frozen=True, kw_only=True):
-    """One training run, whole. `log_every` is in optimizer steps; 0 `epochs` evaluate `model.init` as it is."""
+    """One training run, whole. `log_every` is in optimizer steps; 0 `epochs` evaluate `model.init` as it is.
 
+    `task` is to find objects, or to tell the class of whole images, which pretrains a detector's backbone.
+    """
+
+    task: Literal["detect", "classify"] = "detect"
     epochs: NonNegative = 30
     seed: NonNegative = 0
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
@@ -194,9 +201,11 @@ def load(table: Mapping[str, Any]) -> Train:
     """
     _refuse_unknown(table, list(keys()), "")
     try:
-        return msgspec.convert(table, Train)
+        train = msgspec.convert(table, Train)
     except msgspec.ValidationError as error:
         raise _explained(error, table) from None
+    _refuse_other_task(train)
+    return train
 
 
 def dump(train: Train) -> dict[str, Any]:
@@ -216,6 +225,15 @@ def _refuse_unknown(table: Mapping[str, Any], good: list[str], prefix: str) -> N
         if not isinstance(value, Mapping):
             raise ConfigError(path, "is a section, not a value", f"set one of its keys, such as `{_first(path, good)}`")
         _refuse_unknown(value, [key for key in good if key.startswith(f"{path}.")], f"{path}.")
+
+
+def _refuse_other_task(train: Train) -> None:
+    if (train.model.name in CLASSIFIERS) == (train.task == "classify"):
+        return
+    names = " or ".join(f"`{name}`" for name in CLASSIFIERS)
+    if train.task == "classify":
+        raise ConfigError("model.name", f"`{train.model.name}` is no classifier", f"task=classify takes {names}")
+    raise ConfigError("model.name", f"`{train.model.name}` is a classifier", f"{names} go with task=classify")
 
 
 def _first(section: str, good: list[str]) -> str:

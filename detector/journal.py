@@ -3,13 +3,14 @@
 import os
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from detector.evaluation.coco import table
-from detector.records import Evaluation, Event, Metrics, encode
+from detector.records import CLASS_METRICS, Evaluation, Event, Metrics, encode, headline
 
 
 class Journal:
@@ -38,17 +39,18 @@ class Journal:
     def evaluation(self, evaluation: Evaluation) -> None:
         """Write the record and print the familiar table."""
         path = self._path(evaluation.epoch)
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".partial")
         with temporary.open("wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        took = f"{evaluation.inference_s:.1f} s to detect, {evaluation.evaluation_s:.1f} s to score"
+        took = f"{evaluation.inference_s:.1f} s to look, {evaluation.evaluation_s:.1f} s to score"
         engine = f"{evaluation.engine.name} {evaluation.engine.version}"
         images = f"{evaluation.ground_truth.images} images"
         self.say(f"evaluation after epoch {evaluation.epoch}: {images}, {took}, {engine}")
-        for row in table(evaluation.metrics):
+        for row in _rows(evaluation.metrics):
             self.say(row)
 
     def scored(self, epoch: int, step: int) -> bool:
@@ -57,9 +59,10 @@ class Journal:
         return known is not None and known.step == step
 
     def best_before(self, epoch: int) -> float:
-        """The highest AP of the evaluations before an epoch; -inf where there is none."""
+        """The highest headline of the evaluations before an epoch; -inf where there is none."""
         known = [_read(path) for path in self.evaluations.glob("epoch_*.json") if path < self._path(epoch)]
-        return max((each.metrics["AP"] for each in known if each), default=float("-inf"))
+        scores = [headline(each.metrics) for each in known if each]
+        return max((score for score in scores if score is not None), default=float("-inf"))
 
     def _path(self, epoch: int) -> Path:
         return self.evaluations / f"epoch_{epoch:04d}.json"
@@ -85,6 +88,13 @@ def line(row: Metrics) -> str:
     if row.eta_s is not None:
         words.append(f"eta {clock(row.eta_s)}")
     return "  ".join(words)
+
+
+def _rows(metrics: Mapping[str, float]) -> list[str]:
+    """COCO's familiar table, or a classifier's two numbers."""
+    if "AP" in metrics:
+        return table(metrics)
+    return ["  ".join(f"{name} {metrics[name]:.5f}" for name in CLASS_METRICS)]
 
 
 def clock(seconds: float) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from detector.batch import Batch
+from detector.batch import AnyBatch
 from detector.config import Train
 from detector.models import Detector, weight_decay_groups
 from detector.processes import Ranks
@@ -39,12 +39,12 @@ class Learner:
         precision = self.config.precision
         return torch.autocast(self.ranks.device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")
 
-    def images(self, batch: Batch) -> Tensor:
+    def images(self, batch: AnyBatch) -> Tensor:
         """A batch's images on the device: (B, 3, H, W) float in [0, 1]."""
         images = batch.images.to(self.ranks.device, non_blocking=True)
         return images.to(torch.float32, memory_format=self.layout).div_(255)
 
-    def step(self, batches: Sequence[Batch], step: int) -> tuple[Tensor, tuple[str, ...]]:
+    def step(self, batches: Sequence[AnyBatch], step: int) -> tuple[Tensor, tuple[str, ...]]:
         """One optimizer step over this rank's micro-batches of one global batch.
 
         The generator is seeded by the step, so that a model that draws random numbers resumes exactly.
@@ -84,7 +84,7 @@ class Learner:
         self.scaler.load_state_dict(state["scaler"])
         self.skipped = state["skipped"]
 
-    def _backward(self, batch: Batch, *, last: bool, share: float) -> dict[str, Tensor]:
+    def _backward(self, batch: AnyBatch, *, last: bool, share: float) -> dict[str, Tensor]:
         """Gradients of one micro-batch; the ranks exchange them only behind the last one."""
         if not last and self.wrapped is not self.model:
             self.wrapped.require_backward_grad_sync = False  # type: ignore[assignment]

@@ -9,28 +9,23 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import torch
-from torch.utils.data import DataLoader
 
 from detector import checkpoint
-from detector.batch import Batch
+from detector.batch import AnyBatch
 from detector.config import Train
 from detector.control import Control
-from detector.data.loader import eval_loader, train_loader
 from detector.data.sampler import TrainSampler, input_size
 from detector.errors import UserError
-from detector.evaluation import run as evaluation
-from detector.evaluation.coco import Judge
-from detector.evaluation.detections import Detections
 from detector.journal import Journal
 from detector.learner import Learner
 from detector.losses import LossLog
-from detector.models import build
 from detector.models.weights import initialise
 from detector.pace import Pace
 from detector.processes import Ranks, Vote
-from detector.records import Metrics
-from detector.splits import Split, open_split, workers
+from detector.records import Evaluation, Metrics, headline
+from detector.task import open_task
 
 
 class Trainer:
@@ -40,9 +35,8 @@ class Trainer:
         self.config, self.ranks, self.control = config, ranks, control
         self.checkpoints = run / "checkpoints"
         self.journal = Journal(run)
-        self.train, self.val = self._open("train"), self._open("val")
-        self.sampler = TrainSampler(images=len(self.train.index), config=config, rank=ranks.rank, world=ranks.world)
-        self.judge = Judge(self.val.annotations, config.eval.engine) if ranks.is_first else None
+        self.task = open_task(config, ranks, self.journal)
+        self.sampler = TrainSampler(images=self.task.images, config=config, rank=ranks.rank, world=ranks.world)
         self.learner, self.step = self._learner()
         self.vote = Vote(ranks)
         self.pace = Pace()
@@ -71,17 +65,10 @@ class Trainer:
                 return self._stopped()
         return "done"
 
-    def _open(self, name: str) -> Split:
-        split = open_split(self.config.data, name, self.ranks)
-        if self.ranks.is_first:
-            for row in split.report.lines():
-                self.journal.say(row)
-        return split
-
     def _learner(self) -> tuple[Learner, int]:
         """The model with its optimizer, fresh or as the last checkpoint has it, and the step it stands at."""
         torch.manual_seed(self.config.seed)
-        model = build(self.config.model, len(self.train.index.category_ids), eval=self.config.eval)
+        model = self.task.model()
         state, complaint = checkpoint.resume(self.checkpoints)
         start = initialise(model, self.config.model.init) if state is None else f"resuming at step {state['step']}"
         learner = Learner(model, self.config, self.ranks, self.sampler.steps)
@@ -103,18 +90,9 @@ class Trainer:
             f"{config.precision}, {self.ranks.world} processes on {self.ranks.device.type}"
         )
 
-    def _batches(self) -> Iterator[tuple[list[Batch], float]]:
+    def _batches(self) -> Iterator[tuple[list[AnyBatch], float]]:
         """This rank's micro-batches of each step that is left, and the seconds waited for them."""
-        loader = train_loader(
-            self.train.index,
-            self.config,
-            rank=self.ranks.rank,
-            world=self.ranks.world,
-            start_step=self.step,
-            workers=workers(self.config, self.ranks),
-            pin_memory=self.ranks.device.type == "cuda",
-        )
-        batches = iter(loader)
+        batches = iter(self.task.train_loader(self.step, 1))
         self.pace.reset()
         while True:
             asked = time.monotonic()
@@ -123,7 +101,7 @@ class Trainer:
                 return
             yield micro_batches, time.monotonic() - asked
 
-    def _learn(self, batches: list[Batch], waited_s: float) -> None:
+    def _learn(self, batches: list[AnyBatch], waited_s: float) -> None:
         parts, names = self.learner.step(batches, self.step)
         self.step += 1
         self.losses.add(self.step, parts, names, [batch.image_ids for batch in batches])
@@ -133,7 +111,7 @@ class Trainer:
         if self.step % self.config.log_every == 0 or self._at_epoch_end():
             self._log()
 
-    def _note_bad(self, batches: list[Batch]) -> None:
+    def _note_bad(self, batches: list[AnyBatch]) -> None:
         for name in {name for batch in batches for name in batch.bad} - self.bad:
             self.journal.say(f"warning: cannot read {name}; a grey image stands in for it")
             self.bad.add(name)
@@ -191,8 +169,7 @@ class Trainer:
         self.losses.refuse_broken()
         self.saved_at = time.monotonic()
         if self.ranks.is_first:
-            classes = list(self.train.index.category_names)
-            state = self.learner.state() | {"step": self.step, "epoch": self.epoch, "classes": classes}
+            state = self.learner.state() | {"step": self.step, "epoch": self.epoch, "classes": list(self.task.classes)}
             checkpoint.save(self.checkpoints / "last.pt", state)
 
     def _stopped(self) -> str:
@@ -211,44 +188,28 @@ class Trainer:
         if not due or self.ranks.from_first(self.ranks.is_first and self.journal.scored(self.epoch, self.step)):
             return True
         started = time.monotonic()
-        found = evaluation.detect(self.learner, self._val_loader(), self.val.index, self._go_on)
+        found = self.task.look(self.learner, self._go_on)
         if found is None:
             return False
-        whole = evaluation.gathered(found, self.ranks)
-        if whole is not None:
-            self._score(whole, time.monotonic() - started)
+        self._count_bad()
+        result = self.task.judge(found, epoch=self.epoch, step=self.step, started=started)
+        if result is not None:
+            self._keep(result)
         self.pace.evaluation_s = time.monotonic() - started
         self.pace.reset()
         return True
 
-    def _score(self, whole: Detections, inference_s: float) -> None:
-        assert self.judge is not None
-        result = evaluation.record(
-            self.journal.evaluations,
-            whole,
-            self.judge,
-            self.config,
-            epoch=self.epoch,
-            step=self.step,
-            inference_s=inference_s,
-        )
-        best = self.journal.best_before(self.epoch)
-        self.journal.evaluation(result)
-        if result.metrics["AP"] > best:
+    def _keep(self, result: Evaluation) -> None:
+        best, score = self.journal.best_before(self.epoch), headline(result.metrics)
+        parameters = sum(weight.numel() for weight in self.learner.model.parameters())
+        self.journal.evaluation(msgspec.structs.replace(result, parameters=parameters))
+        if score is not None and score > best:
             checkpoint.keep_as_best(self.checkpoints)
 
-    def _go_on(self) -> bool:
+    def _go_on(self, batch: AnyBatch | None) -> bool:
         """Whether no rank was told to stop; asked at every batch of an evaluation."""
         self.control.beat()
+        if batch is not None:
+            self._note_bad([batch])
         self.vote.ask(self.control.stop_requested)
         return not self.vote.answer()
-
-    def _val_loader(self) -> DataLoader[Batch]:
-        return eval_loader(
-            self.val.index,
-            self.config,
-            rank=self.ranks.rank,
-            world=self.ranks.world,
-            workers=workers(self.config, self.ranks),
-            pin_memory=self.ranks.device.type == "cuda",
-        )

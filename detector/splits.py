@@ -9,7 +9,7 @@ from typing import NamedTuple, TypeVar, cast
 
 from detector.config import Data, Train
 from detector.data.digits import resolve_root
-from detector.data.folder import FolderIndex, read_folder
+from detector.data.folder import FolderIndex, read_folders
 from detector.data.index import SAME_CATEGORIES, CocoIndex
 from detector.data.layout import Name
 from detector.data.loader import auto_workers
@@ -62,13 +62,13 @@ def open_split(data: Data, name: str, ranks: Ranks) -> Split:
     return Split(index, report, truth, fingerprint(scans))
 
 
-def open_folder(data: Data, name: str, ranks: Ranks) -> FolderIndex:
-    """Look for a split's images to classify on the first rank, and share what it finds.
+def open_folders(data: Data, ranks: Ranks) -> tuple[FolderIndex, FolderIndex]:
+    """Look for the images to classify on the first rank, and share what it finds: the train split and the val split.
 
     Raises:
         UserError: the data cannot be used.
     """
-    return from_first(ranks, lambda: read_folder(data, cast(Name, name)))
+    return from_first(ranks, lambda: read_folders(data))
 
 
 def refuse_other_classes(train: Split, val: Split) -> None:
@@ -82,28 +82,46 @@ def refuse_other_classes(train: Split, val: Split) -> None:
         raise UserError(problem, SAME_CATEGORIES)
 
 
-def open_store(split: Split, config: Train, ranks: Ranks, *, train: bool) -> tuple[ImageStore | None, str]:
-    """The node's store of a split's decoded images, as `data.cache` asks for it, and a warning, `""` for none.
+class Stores(NamedTuple):
+    """This node's decoded images of the two splits; `None` where they are decoded each time."""
+
+    train: ImageStore | None = None
+    val: ImageStore | None = None
+
+
+def open_stores(train: Split, val: Split, config: Train, ranks: Ranks) -> tuple[Stores, str]:
+    """The node's decoded images, as `data.cache` asks for them, and a warning, `""` for none.
 
     All ranks call it together. Where a node has no room its ranks decode each time: slower, and the same bits.
     """
     if config.data.cache == "none":
-        return None, ""
-    side, stretched = largest_side(config, train=train), config.data.fit == "stretch"
+        return Stores(), ""
+    first, complaint = _open_store(train, config, ranks, largest_side(config, train=True), promised=0)
+    # A file takes room only as it fills; what the train split was promised is not free any more.
+    promised = first.places.size - first.filled_bytes() if first else 0
+    second, other = _open_store(val, config, ranks, largest_side(config, train=False), promised)
+    return Stores(first, second), "; ".join(filter(None, (complaint, other)))
+
+
+def _open_store(split: Split, config: Train, ranks: Ranks, side: int, promised: int) -> tuple[ImageStore | None, str]:
+    stretched = config.data.fit == "stretch"
     places = slots(split.index.sizes, reductions(split.index.sizes, side, stretched=stretched))
-    mine = _room(split, config.data, places, f"{side}{'s' * stretched}") if ranks.local_rank == 0 else None
+    form = f"{side}{'s' * stretched}"
+    mine = _room(split, config.data, places, form, promised) if ranks.local_rank == 0 else None
     offers = [offer for offer in ranks.gather_all((os.uname().nodename, mine)) if offer[1] is not None]
     path = next((room for node, room in offers if node == os.uname().nodename and isinstance(room, Path)), None)
     refusals = [f"{node}: {room}" for node, room in offers if isinstance(room, str)]
     return ImageStore(path, places) if path else None, "; ".join(refusals)
 
 
-def _room(split: Split, data: Data, places: Slots, form: str) -> Path | str:
-    """A file for the store on this node, or why there is none."""
+def _room(split: Split, data: Data, places: Slots, form: str, promised: int) -> Path | str:
+    """A file for the store on this node, or why there is none; `promised` bytes are not free although they seem so."""
     content = f"{split.fingerprint} {hashlib.sha256(split.index.names).hexdigest()} {form}".encode()
     name = f"detrun-{hashlib.sha256(content + places.starts.tobytes()).hexdigest()[:16]}"
     try:
-        return in_memory(name, places.size) if data.cache == "ram" else on_disk(data.cache_dir, name, places.size)
+        if data.cache == "ram":
+            return in_memory(name, places.size, promised)
+        return on_disk(data.cache_dir, name, places.size, promised)
     except UserError as error:
         return f"{error}; images are decoded each time ({error.hint})"
 

@@ -20,7 +20,7 @@ from jobs.records import unwritable
 from jobs.staging import source_of
 
 # Parameters of each model at 80 classes; a checkpoint holds them with the optimizer's moments.
-_PARAMETERS = {"yolov3": 62e6, "yolov3-tiny": 9e6}
+_PARAMETERS = {"yolov3": 62e6, "yolov3-tiny": 9e6, "darknet53": 42e6, "darknet-tiny": 6e6}
 _STATES = {"sgd": 2, "adamw": 3}
 # last.pt, best.pt, and the one being written.
 _CHECKPOINTS = 3
@@ -243,9 +243,3 @@ def _run_gib(config: dict[str, Any]) -> float:
     parameters = _PARAMETERS[config["model"]["name"]]
     states = _STATES[config["optim"]["name"]]
     return parameters * 4 * states * _CHECKPOINTS / 2**30 + _ROOM_FOR_LOGS_GIB
-
-
-def _distinct(plan: Plan, section: str) -> Sequence[dict[str, Any]]:
-    """A config section's different values over the plan's runs."""
-    tables = [run.config[section] for run in plan.runs if section in run.config]
-    return list({repr(table): table for table in tables}.values())

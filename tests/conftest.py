@@ -3,12 +3,14 @@
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import tiny_data
 from command import Detrun
+from disk import OnDisk, on_small_disk
 from processes import end
 from slurm_cluster import Cluster
 from slurm_daemons import ClusterError
@@ -100,6 +102,12 @@ def detrun(tmp_path: Path, tiny: Path) -> Iterator[Detrun]:
 def on_slurm(tmp_path: Path, tiny: Path, slurm: Cluster) -> Detrun:
     """The installed command on the private Slurm, which ends the jobs behind the test."""
     return Detrun(tmp_path, tiny, **slurm.env)
+
+
+@pytest.fixture
+def on_disk(detrun: Detrun) -> OnDisk:
+    """A shell line on a disk that is too small, or read-only."""
+    return partial(on_small_disk, detrun.environment)
 
 
 @pytest.fixture(autouse=True)

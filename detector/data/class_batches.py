@@ -38,7 +38,7 @@ class ClassBatches(Dataset[ClassBatch]):
         labels[np.isin(draw.images, bad)] = NO_CLASS
         return ClassBatch(
             images=torch.from_numpy(images),
-            labels=torch.from_numpy(labels),
+            targets=torch.from_numpy(labels),
             image_ids=torch.from_numpy(np.array(draw.images, dtype=np.int64)),
             bad=[self.index.name(position) for position in bad],
         )

@@ -68,8 +68,8 @@ class _File(NamedTuple):
     length: int = -1
 
 
-def read_folder(data: Data, split: Name) -> FolderIndex:
-    """The images of a split by class and name; labels are those of the train split in any split.
+def read_folders(data: Data) -> tuple[FolderIndex, FolderIndex]:
+    """The images of the train and of the val split by class and name; the labels of both are those of the train split.
 
     Raises:
         UserError: the root or a split is missing, has no images, or has a class that is not trained.
@@ -81,8 +81,10 @@ def read_folder(data: Data, split: Name) -> FolderIndex:
     else:
         files = {each: list(_in_folder(_root(root), locate_classes(data, root, each))) for each in SPLITS}
     classes = tuple(sorted({file.label for file in files["train"]}))
-    _refuse_unusable(data, files[split], classes, split)
-    return _index(root, sorted(files[split]), classes)
+    for split in SPLITS:
+        _refuse_unusable(data, files[split], classes, split)
+    train, val = (_index(root, sorted(files[split]), classes) for split in SPLITS)
+    return train, val
 
 
 def _root(root: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Room for a store of decoded images on this node: in memory or on a disk, if there is enough of it."""
+"""Room on this node: for decoded images in memory or on a disk, and for batches in shared memory."""
 
 import os
 import tempfile
@@ -12,44 +12,65 @@ from detector.errors import UserError
 _SHARE = {"ram": 0.8, "disk": 0.95}
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_SHARED_MEMORY = Path("/dev/shm")
 
 
-def in_memory(name: str, size: int) -> Path:
+def in_memory(name: str, size: int, promised: int = 0) -> Path:
     """A file of so many bytes, all 0, that lives in memory as long as this process does.
 
     It takes memory as it is filled, counts against no `/dev/shm`, and leaves nothing behind, however the process ends.
-    Processes of the same user on this node can open the path.
+    Processes of the same user on this node can open the path. `promised` bytes of what is free are for others.
 
     Raises:
         UserError: there is not enough free memory.
     """
-    _refuse_too_large(size, free_memory(), "ram", "free memory", "data.cache=disk keeps them in a file")
+    _refuse_too_large(size, free_memory() - promised, "ram", "free memory", "data.cache=disk keeps them in a file")
     file = os.memfd_create(name)
     os.truncate(file, size)
     return Path(f"/proc/{os.getpid()}/fd/{file}")
 
 
-def on_disk(folder: str, name: str, size: int) -> Path:
+def on_disk(folder: str, name: str, size: int, promised: int = 0) -> Path:
     """A file of so many bytes in a folder, new and all 0, or there already.
 
-    The folder should be on this node. An empty one is `$DETRUN_CACHE`, else one for temporary files.
+    The folder should be on this node. An empty one is `$DETRUN_CACHE`, else one for temporary files. `promised` bytes
+    of what is free are for others.
 
     Raises:
         UserError: there is not enough space, or the file cannot be made.
     """
     place = Path(folder or os.environ.get("DETRUN_CACHE") or tempfile.gettempdir()).expanduser()
     path = place / f"{name}.images"
+    hint = "data.cache_dir=/path names another folder"
     try:
         place.mkdir(parents=True, exist_ok=True)
         there = path.stat().st_blocks * 512 if path.exists() else 0
         status = os.statvfs(place)
-        hint = "data.cache_dir=/path names another folder"
-        _refuse_too_large(size - there, status.f_bavail * status.f_frsize, "disk", f"free space of {place}", hint)
+        free = status.f_bavail * status.f_frsize - promised
+        _refuse_too_large(size - there, free, "disk", f"free space of {place}", hint)
         with path.open("ab") as file:
             file.truncate(size)
     except OSError as error:
         raise UserError(f"data.cache: {path} cannot be written: {error.strerror}", hint) from None
     return path
+
+
+def refuse_small_shared_memory(size: int, workers: int) -> None:
+    """Loader processes hand over batches through `/dev/shm`, and die with a bus error where it is full.
+
+    Args:
+        size: bytes that all loader processes of one rank can hold there.
+        workers: their number.
+
+    Raises:
+        UserError: the ranks of this node need more than there is.
+    """
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    status = os.statvfs(_SHARED_MEMORY)
+    needed, free = ranks * size / 2**20, status.f_bavail * status.f_frsize / 2**20
+    if needed > free:
+        problem = f"{_SHARED_MEMORY} has {free:.0f} MiB free, and {ranks * workers} loader processes need {needed:.0f}"
+        raise UserError(problem, "a larger one (docker: --shm-size), or fewer loader processes: --set data.workers=N")
 
 
 def free_memory() -> int:
@@ -60,6 +81,7 @@ def free_memory() -> int:
 
 def _refuse_too_large(size: int, free: int, kind: str, what: str, hint: str) -> None:
     if size > free * _SHARE[kind]:
+        free = max(free, 0)
         problem = f"data.cache={kind}: {size / 2**30:.1f} GiB of decoded images do not fit into {free / 2**30:.1f} GiB"
         raise UserError(f"{problem} of {what}", hint)
 

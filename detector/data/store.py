@@ -73,6 +73,10 @@ class ImageStore:
         """How many images are in the file."""
         return int(np.count_nonzero(self._entries))
 
+    def filled_bytes(self) -> int:
+        """How much of the file takes room."""
+        return os.fstat(self._file).st_blocks * 512
+
     def reduction(self, position: int) -> int:
         """Pixels of the file that one stored pixel stands for, in either direction."""
         return int(self.places.reductions[position])

@@ -44,7 +44,7 @@ def read_voc(root: Path, files: Files) -> tuple[CocoIndex, DataReport]:
     so the same in every split.
 
     Raises:
-        UserError: the list is empty, or no file in `Annotations/` can be read.
+        UserError: the list is empty, or none of its images has a file in `Annotations/` that can be read.
     """
     sheets = {path.stem: _sheet(path) for path in sorted((root / VOC_BOXES).glob("*.xml"))}
     names = _classes(root, sheets)
@@ -61,6 +61,9 @@ def read_voc(root: Path, files: Files) -> tuple[CocoIndex, DataReport]:
             continue
         instances.images.append(Image(number, file, *size))
         damaged += list(_add(reading, number, file, sheet, names))
+    if not instances.images:
+        problem = f"{files.annotations}: none of its {len(broken)} images has a readable file in {root / VOC_BOXES}"
+        raise UserError(problem, f"such as {broken[0]}")
     reading.found.extend([("unreadable_annotations", broken), ("unreadable_boxes", damaged)])
     return indexed(reading)
 
@@ -68,13 +71,14 @@ def read_voc(root: Path, files: Files) -> tuple[CocoIndex, DataReport]:
 def _classes(root: Path, sheets: dict[str, _Sheet | None]) -> list[str]:
     listed = root / "classes.txt"
     if listed.is_file():
-        return [line.strip() for line in listed.read_text().splitlines() if line.strip()]
+        return [line.strip() for line in listed.read_text(errors="replace").splitlines() if line.strip()]
     return sorted({each.name for sheet in sheets.values() if sheet for each in sheet.objects})
 
 
 def _listed(path: Path) -> Iterator[str]:
     """The names in a list, each once; what stands behind a name, 1 or -1 in the list of a class, is left out."""
-    names = dict.fromkeys(line.split()[0] for line in path.read_text().splitlines() if line.strip())
+    lines = path.read_text(errors="replace").splitlines()
+    names = dict.fromkeys(line.split()[0] for line in lines if line.strip())
     if not names:
         raise UserError(f"{path}: lists no images")
     return iter(names)

@@ -7,7 +7,6 @@ for the last `images` of the image's path, or beside the image; an image without
 numbers is a polygon, of which the surrounding box is taken. Boxes are rounded to thousandths of a pixel.
 """
 
-import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -25,6 +24,9 @@ from detector.errors import UserError
 
 # They wait for storage at once, which over a network is most of the work.
 _THREADS = 16
+
+# Beyond this a number is no class and no share of an image.
+_ABSURD = 1e6
 _FOLDERS = {
     "train": ("images/train", "train/images", "train"),
     "val": ("images/val", "val/images", "valid/images", "images/valid", "val", "valid"),
@@ -84,10 +86,10 @@ def _class_names(root: Path, settings: dict[str, Any]) -> list[str]:
     if isinstance(names, list):
         return [str(name) for name in names]
     if names is not None:
-        raise UserError(f"{root}/data.yaml: `names` is neither a list nor a table by number from 0")
+        raise UserError(f"{root}: `names` in its YAML file is neither a list nor a table by number from 0")
     for file in (root / name for name in YOLO_NAMES):
         if file.is_file():
-            return [line.strip() for line in file.read_text().splitlines() if line.strip()]
+            return [line.strip() for line in file.read_text(errors="replace").splitlines() if line.strip()]
     raise UserError(f"{root}: nothing names the classes", "write `names: [...]` to data.yaml, or a classes.txt")
 
 
@@ -119,7 +121,7 @@ def _images(source: Path) -> list[Path]:
     """The images in a folder and those below it by name, or those that a text file lists."""
     if source.is_dir():
         return sorted((path for path in source.rglob("*") if is_image(path.name)), key=lambda path: path.parts)
-    lines = (line.strip() for line in source.read_text().splitlines())
+    lines = (line.strip() for line in source.read_text(errors="replace").splitlines())
     return [source.parent / line for line in lines if line]
 
 
@@ -169,7 +171,7 @@ def _row(line: str) -> tuple[int, Box] | None:
         first, *numbers = (float(word) for word in line.split())
     except ValueError:
         return None
-    if not first.is_integer() or not all(map(math.isfinite, numbers)):
+    if not first.is_integer() or not all(abs(number) < _ABSURD for number in (first, *numbers)):
         return None
     if len(numbers) == 4:
         return int(first), (numbers[0], numbers[1], numbers[2], numbers[3])

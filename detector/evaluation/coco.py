@@ -7,6 +7,7 @@ give the same bits; the reference is pycocotools.
 import contextlib
 import hashlib
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,7 +100,7 @@ class Judge:
         return COCOeval(self.truth, found, "bbox")
 
 
-def table(metrics: dict[str, float]) -> list[str]:
+def table(metrics: Mapping[str, float]) -> list[str]:
     """The twelve lines that every COCO tool prints, with five decimals."""
     lines = []
     for name, (kind, iou, area, limit) in _SLICES.items():

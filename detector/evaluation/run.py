@@ -1,4 +1,4 @@
-"""One evaluation of a model on the val split: all ranks detect, rank 0 scores and writes the record."""
+"""One evaluation of a model on the val split: all ranks look at images, rank 0 scores and writes the record."""
 
 import time
 from collections import deque
@@ -6,13 +6,13 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from torch.utils.data import DataLoader
 
-from detector.batch import Batch
+from detector.batch import AnyBatch
 from detector.config import Train
-from detector.data.index import CocoIndex
 from detector.evaluation import detections as boxes
 from detector.evaluation.coco import Judge
 from detector.evaluation.detections import Detections
@@ -20,26 +20,31 @@ from detector.learner import Learner
 from detector.processes import Ranks
 from detector.records import Evaluation
 
-Progress = Callable[[], bool]
+Loaded = TypeVar("Loaded", bound=AnyBatch)
+Found = TypeVar("Found")
+Progress = Callable[[AnyBatch | None], bool]
 
 
-def detect(learner: Learner, loader: DataLoader[Batch], index: CocoIndex, going: Progress) -> list[Detections] | None:
-    """This rank's detections, batch by batch; `None` where `going` said to stop.
+def look(
+    learner: Learner, loader: DataLoader[Loaded], read: Callable[[Any, Loaded], Found], going: Progress
+) -> list[Found] | None:
+    """What `read` makes of the model's output, for each of this rank's batches; `None` where `going` said to stop.
 
-    `going` is asked at every batch and, so that all ranks can vote in it, as often on every rank.
+    `going` is asked at every batch, which it is told, and as often on every rank, so that all can vote in it.
     """
     learner.ranks.share_buffers(learner.model)
     learner.model.eval()
     batches = iter(loader)
-    waiting: deque[Future[Detections]] = deque()
-    found: list[Detections] = []
+    waiting: deque[Future[Found]] = deque()
+    found: list[Found] = []
     lanes, lane_count = _lanes(learner)
     try:
         for _ in range(max(learner.ranks.gather_all(len(loader)))):
-            if not going():
+            batch = next(batches, None)
+            if not going(batch):
                 return None
-            if (batch := next(batches, None)) is not None:
-                waiting.append(lanes.submit(_of_batch, learner, batch, index))
+            if batch is not None:
+                waiting.append(lanes.submit(_of_batch, learner, batch, read))
             if len(waiting) > lane_count:
                 found.append(waiting.popleft().result())
         return found + [each.result() for each in waiting]
@@ -60,9 +65,9 @@ def _lanes(learner: Learner) -> tuple[ThreadPoolExecutor, int]:
     return ThreadPoolExecutor(learner.threads, initializer=partial(torch.set_num_threads, 1)), learner.threads
 
 
-def _of_batch(learner: Learner, batch: Batch, index: CocoIndex) -> Detections:
+def _of_batch(learner: Learner, batch: Loaded, read: Callable[[Any, Loaded], Found]) -> Found:
     with torch.inference_mode(), learner.autocast():
-        return boxes.of_batch(learner.model(learner.images(batch)), batch, index.category_ids)
+        return read(learner.model(learner.images(batch)), batch)
 
 
 def record(

@@ -13,6 +13,7 @@ from detector.errors import UserError
 from detector.models import Detector
 from detector.models.darknet_weights import load_darknet
 
+_BACKBONE = "backbone."
 _DARKNET_NAME = re.compile(r"\.weights$|\.conv\.\d+$")
 
 
@@ -22,7 +23,7 @@ def initialise(model: Detector, init: str) -> str:
     Args:
         model: freshly built. Heads stay so where the file has another number of classes.
         init: `scratch`; a darknet file, whole (`yolov3.weights`) or a first part (`darknet53.conv.74`); or a
-            checkpoint (`.pt`) whose key `model` holds a state dict.
+            checkpoint (`.pt`) whose key `model` holds a state dict, of a classifier the backbone's alone.
 
     Returns:
         One line that says what was loaded.
@@ -43,6 +44,8 @@ def initialise(model: Detector, init: str) -> str:
 
 def _load_checkpoint(model: Detector, path: Path) -> str:
     theirs, ours, heads = _read_checkpoint(path), model.state_dict(), _head_keys(model)
+    if _classifies(theirs) and not _classifies(ours):
+        return _load_backbone(model, theirs, path)
     if misfit := _misfit(theirs, ours, heads):
         raise UserError(f"{path} is of another model: `{misfit}` does not fit", "is `model.name` the file's?")
     fresh = {key for key in heads if theirs[key].shape != ours[key].shape}
@@ -51,10 +54,25 @@ def _load_checkpoint(model: Detector, path: Path) -> str:
     return f"{line}, heads fresh (the file has another number of classes)" if fresh else line
 
 
+def _load_backbone(model: Detector, theirs: dict[str, Tensor], path: Path) -> str:
+    """Take the backbone of a classifier, whose classes are others; the rest stays as it is."""
+    backbone = {key: value for key, value in theirs.items() if key.startswith(_BACKBONE)}
+    ours = {key: value for key, value in model.state_dict().items() if key.startswith(_BACKBONE)}
+    if misfit := _misfit(backbone, ours, set()):
+        problem = f"{path} is a classifier on another backbone: `{misfit}` does not fit"
+        raise UserError(problem, "`darknet53` goes into `yolov3`, and `darknet-tiny` into `yolov3-tiny`")
+    model.load_state_dict(backbone, strict=False)
+    return f"checkpoint {path.name}: the {len(backbone)} tensors of its backbone, all others fresh"
+
+
+def _classifies(state: dict[str, Tensor]) -> bool:
+    return any(key.startswith("classifier.") for key in state)
+
+
 def _head_keys(model: nn.Module) -> set[str]:
-    """The state dict's keys of the convolutions with a bias, whose first dimension counts classes."""
-    convs = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d)}
-    return {f"{name}.{kind}" for name, conv in convs.items() if conv.bias is not None for kind in ("weight", "bias")}
+    """The state dict's keys of the layers with a bias, whose first dimension counts classes."""
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.Linear)}
+    return {f"{name}.{kind}" for name, layer in layers.items() if layer.bias is not None for kind in ("weight", "bias")}
 
 
 def _misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor], heads: set[str]) -> str | None:

@@ -116,6 +116,8 @@ def _loss(run: RunStatus) -> Cell:
 
 
 def _ap(run: RunStatus) -> Cell:
+    if run.metrics and "top1" in run.metrics:
+        return Cell(f"top1 {words.metric(run.metrics['top1'])}", "bold", raw=f"top1={run.metrics['top1']!r}")
     ap = run.metrics.get("AP") if run.metrics else None
     return Cell(words.metric(ap), "bold" if ap is not None else "", raw="" if ap is None else repr(ap))
 

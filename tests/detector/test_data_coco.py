@@ -231,12 +231,12 @@ def test_a_missing_root_names_the_key_and_the_option() -> None:
 
 
 def test_a_missing_annotation_file_hints_at_those_that_are_there(tmp_path: Path) -> None:
-    write_annotations(tmp_path, [image_row(1, "a.jpg")], [], CATEGORIES, split="train2017")
+    write_annotations(tmp_path, [image_row(1, "a.jpg")], [], CATEGORIES, split="all")
     data = Data(root=str(tmp_path))
     with pytest.raises(ConfigError, match=r"data.train_annotations: no file `.*instances_train.json`"):
         read_split(data, "train")
-    assert "annotations/instances_train2017.json" in _hint(data)
-    assert "no .json file at all" in _hint(Data(root=str(tmp_path / "images")))
+    assert "annotations/instances_all.json" in _hint(data)
+    assert "no .json file at all" in _hint(Data(root=str(tmp_path / "images"), format="coco"))
 
 
 def test_a_missing_image_folder_is_named(tmp_path: Path) -> None:

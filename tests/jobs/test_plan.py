@@ -52,7 +52,7 @@ def test_the_founding_experiment_is_one_recipe_with_two_runs() -> None:
 
 
 def test_the_same_request_has_the_same_ids_and_another_seed_has_not() -> None:
-    first, second, other = planned(), planned("epochs=12"), planned("seed=1")
+    first, second, other = planned("epochs=12"), planned("epochs=12"), planned("epochs=12", "seed=1")
 
     assert first.runs[0].id == second.runs[0].id != other.runs[0].id
     assert first.runs[0].id.startswith("digits-")
@@ -113,7 +113,7 @@ def test_a_bad_key_or_value_names_its_path_and_the_fix(sets: str, key: str, hint
 
 def test_a_batch_that_does_not_divide_among_processes_is_refused() -> None:
     with pytest.raises(ConfigError, match="16 images do not divide among 3 processes"):
-        planned(resources=Resources(procs=3))
+        planned("optim.batch_size=16", resources=Resources(procs=3))
 
 
 def test_several_nodes_need_slurm() -> None:
