@@ -108,7 +108,7 @@ def _row(directory: RunDir, known: Facts, standing: Standing) -> RunStatus:
         sweep=run.sweep,
         state=standing.state,
         executor=job.executor if job else None,
-        job_id=job.job_id.split("-")[0] if job and job.job_id else None,
+        job_id=(job.job_id.split("-")[0] if job else "") or standing.job_id or None,
         reason=standing.reason,
         epoch=progress.epoch if progress else None,
         epochs=progress.epochs if progress else None,
