@@ -136,17 +136,18 @@ def test_a_classifier_of_other_classes_goes_on_with_a_fresh_last_layer(pretraine
 
 
 @pytest.mark.parametrize(
-    ("table", "said"),
+    ("table", "key", "said", "hint"),
     [
-        ({"task": "classify"}, "`yolov3` is no classifier"),
-        ({"model": {"name": "darknet53"}}, "`darknet53` is a classifier"),
+        ({"task": "classify"}, "model.name", "`yolov3` is no classifier", "`darknet-tiny`"),
+        ({"model": {"name": "darknet53"}}, "model.name", "`darknet53` is a classifier", "task=classify"),
+        ({"task": "classify", "data": {"cache": "ram"}}, "data.cache", "decoded each time", "`none`"),
     ],
 )
-def test_a_model_of_the_other_task_is_refused(table: dict[str, object], said: str) -> None:
+def test_what_belongs_to_the_other_task_is_refused(table: dict[str, object], key: str, said: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
         config.load(table)
-    assert caught.value.key == "model.name"
-    assert "darknet-tiny" in caught.value.hint
+    assert caught.value.key == key
+    assert hint in caught.value.hint
 
 
 @pytest.mark.torchrun
@@ -154,7 +155,7 @@ def test_a_backbone_is_pretrained_compared_and_put_into_a_detector_by_commands_a
     detrun: Detrun, data: Path
 ) -> None:
     small = ("--on", "local", "--procs", "2", "--set", f"data.root={data}", "--set", "data.image_size=32")
-    first = detrun.submit(*small, recipe="darknet-tiny-imagenet")[0]["id"]
+    first = detrun.submit(*small, "--set", "precision=bf16", recipe="darknet-tiny-imagenet")[0]["id"]
     second = detrun.submit("--on", "local", "--set", "model.init=@darknet-tiny-imagenet", epochs=1)[0]["id"]
     row = detrun.wait(second, "done", "failed", timeout_s=300)
     assert row["state"] == "done", detrun.logs(second)
