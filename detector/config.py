@@ -264,6 +264,8 @@ def _refuse_unknown(table: Mapping[str, Any], good: list[str], prefix: str) -> N
 
 
 def _refuse_other_task(train: Train) -> None:
+    if train.task == "classify" and train.data.cache != "none":
+        raise ConfigError("data.cache", "images to classify are decoded each time", "leave it at `none`")
     if (train.model.name in CLASSIFIERS) == (train.task == "classify"):
         return
     names = " or ".join(f"`{name}`" for name in CLASSIFIERS)

@@ -39,6 +39,7 @@ class Journal:
     def evaluation(self, evaluation: Evaluation) -> None:
         """Write the record and print the familiar table."""
         path = self._path(evaluation.epoch)
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".partial")
         with temporary.open("wb") as file:
             file.write(msgspec.json.format(msgspec.json.encode(evaluation), indent=1))
@@ -60,7 +61,8 @@ class Journal:
     def best_before(self, epoch: int) -> float:
         """The highest headline of the evaluations before an epoch; -inf where there is none."""
         known = [_read(path) for path in self.evaluations.glob("epoch_*.json") if path < self._path(epoch)]
-        return max((headline(each.metrics) for each in known if each), default=float("-inf"))
+        scores = [headline(each.metrics) for each in known if each]
+        return max((score for score in scores if score is not None), default=float("-inf"))
 
     def _path(self, epoch: int) -> Path:
         return self.evaluations / f"epoch_{epoch:04d}.json"

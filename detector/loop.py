@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+import msgspec
 import torch
 
 from detector import checkpoint
@@ -200,9 +201,10 @@ class Trainer:
         return True
 
     def _keep(self, result: Evaluation) -> None:
-        best = self.journal.best_before(self.epoch)
-        self.journal.evaluation(result)
-        if headline(result.metrics) > best:
+        best, score = self.journal.best_before(self.epoch), headline(result.metrics)
+        parameters = sum(weight.numel() for weight in self.learner.model.parameters())
+        self.journal.evaluation(msgspec.structs.replace(result, parameters=parameters))
+        if score is not None and score > best:
             checkpoint.keep_as_best(self.checkpoints)
 
     def _go_on(self, batch: AnyBatch | None) -> bool:

@@ -5,9 +5,11 @@ they do not know, so that records of a newer version stay readable.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
+
+Number = TypeVar("Number")
 
 SCHEMA = 1
 
@@ -15,6 +17,9 @@ SCHEMA = 1
 METRICS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl")
 # Of a classifier: the share of images whose class is its first guess, or one of its first five.
 CLASS_METRICS = ("top1", "top5")
+EVERY_METRIC = (*METRICS, *CLASS_METRICS)
+# Stands where an evaluation of detections has its IoU type.
+OF_CLASSES = "class"
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -102,9 +107,9 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     `metrics` holds the twelve numbers of `METRICS` in full precision, -1 where the ground truth has
     nothing in that slice. `detections` names the `.npz` beside it with arrays `image_id` (N,) int64,
     `category_id` (N,) int64, `bbox` (N, 4) float32 as x, y, width, height in image pixels, and `score`
-    (N,) float32, sorted by image.
+    (N,) float32, sorted by image. `parameters` counts the model's.
 
-    A classifier's has `CLASS_METRICS`, and neither an IoU type nor detections.
+    A classifier's has `CLASS_METRICS`, `OF_CLASSES` for an IoU type, and no detections.
     """
 
     schema: int = SCHEMA
@@ -113,6 +118,7 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     epochs: int
     step: int
     iou_type: str
+    parameters: int | None = None
     metrics: dict[str, float]
     per_class: list[ClassMetrics]
     engine: Engine
@@ -124,9 +130,9 @@ class Evaluation(_Record, frozen=True, kw_only=True):
     evaluation_s: float
 
 
-def headline(metrics: Mapping[str, float]) -> float:
-    """The number by which evaluations of a run are compared: AP, or a classifier's top-1."""
-    return metrics["top1"] if "top1" in metrics else metrics["AP"]
+def headline(metrics: Mapping[str, Number]) -> Number | None:
+    """The number by which evaluations are compared: AP, or a classifier's top-1; None where there is neither."""
+    return metrics.get("top1", metrics.get("AP"))
 
 
 def encode(record: _Record) -> bytes:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 
-def _run_ids(incomplete: str) -> Iterator[str]:
+def run_ids(incomplete: str) -> Iterator[str]:
     """Run ids, recipes with runs, and `@last`, for the shell."""
     runs = Path(os.environ.get("DETRUN_RUNS") or "runs")
     try:
@@ -28,7 +28,7 @@ Selectors = Annotated[
     typer.Argument(
         metavar="[RUN]...",
         help="Run id, unique prefix, recipe, sweep or @last.",
-        autocompletion=_run_ids,
+        autocompletion=run_ids,
         show_default=False,
     ),
 ]
@@ -37,13 +37,13 @@ SomeRuns = Annotated[
     typer.Argument(
         metavar="RUN...",
         help="Run id, unique prefix, recipe, sweep or @last.",
-        autocompletion=_run_ids,
+        autocompletion=run_ids,
         show_default=False,
     ),
 ]
 OneRun = Annotated[
     str,
-    typer.Argument(metavar="RUN", help="Run id, unique prefix or @last.", autocompletion=_run_ids, show_default=False),
+    typer.Argument(metavar="RUN", help="Run id, unique prefix or @last.", autocompletion=run_ids, show_default=False),
 ]
 Every = Annotated[
     float, typer.Option("--every", metavar="S", min=0.2, help="Seconds between looks while watching; also --watch S.")

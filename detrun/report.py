@@ -1,14 +1,15 @@
 """`detrun report`: runs and foreign logs in one comparison, shown or written in any form."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
+from glob import escape, glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from detector.errors import UserError
-from detrun.options import Every, Json, RunsFolder
+from detrun.options import Every, Json, RunsFolder, run_ids
 
 if TYPE_CHECKING:
     from detrun.comparison import Comparison
@@ -55,12 +56,20 @@ GALLERY = 24
 FAILED = 3
 
 
+def _runs_and_files(incomplete: str) -> Iterator[str]:
+    """What may be named, for the shell; folders end with a slash."""
+    yield from run_ids(incomplete)
+    for path in sorted(glob(f"{escape(incomplete)}*")):  # noqa: PTH207
+        yield f"{path}/" if Path(path).is_dir() else path
+
+
 def command(
     what: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[RUN|SWEEP|FILE]...",
             help="Runs by id, unique prefix, recipe, sweep or @last; logs and folders by path. All runs if none.",
+            autocompletion=_runs_and_files,
             show_default=False,
         ),
     ] = None,

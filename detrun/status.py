@@ -1,7 +1,7 @@
 """`detrun status`: where runs stand, once or until they have ended."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,7 +36,6 @@ def command(
     """Where every run stands: scheduler and trainer in one table."""
     from detector.config import nearest
     from detector.errors import UserError
-    from jobs.overview import status
     from jobs.state import STATES
 
     if state is not None and state not in STATES:
@@ -45,17 +44,19 @@ def command(
         )
     if watch and not as_json:
         raise typer.Exit(watch_runs(runs or [], folder, every, state=state, show_all=show_all))
-    known = status(runs or [], runs=folder, state=state)
+    known = _looker(runs or [], folder, state)()
     if as_json:
         import msgspec
 
         typer.echo(msgspec.json.encode(known).decode())
         return
-    from detrun.render import status as screen
-
     if len(known.runs) == 1 and runs and len(runs) == 1:
-        typer.echo(screen.detail(known))
+        from detrun.render.run import detail
+
+        typer.echo(detail(known.runs[0]))
     else:
+        from detrun.render import status as screen
+
         typer.echo(screen.overview(known, show_all=show_all))
 
 
@@ -64,14 +65,19 @@ def watch_runs(
 ) -> int:
     """Show runs until all have ended; returns the exit code. An interrupt detaches and the runs go on."""
     from detrun.render import watch as screen
-    from jobs.overview import status
-
-    def look() -> "Status":
-        return status(selectors, runs=folder, state=state)
 
     try:
-        last = screen.follow(look, every_s, show_all=show_all)
+        last = screen.follow(_looker(selectors, folder, state), every_s, show_all=show_all)
     except KeyboardInterrupt:
         print("detached; the runs go on. Next: detrun status", file=sys.stderr)  # noqa: T201
         return INTERRUPTED
     return FAILED if any(row.state in ("failed", "lost") for row in last.runs) else 0
+
+
+def _looker(selectors: Sequence[str], folder: Path | None, state: str | None) -> "Callable[[], Status]":
+    """One look after the other; the runs of other programs are filled in from their logs."""
+    from detrun.readers.foreign_progress import ForeignProgress
+    from jobs.overview import status
+
+    foreign = ForeignProgress()
+    return lambda: foreign.fill(status(selectors, runs=folder, state=state))

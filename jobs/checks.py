@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from jobs import pool
 from jobs.errors import CheckError, RunError
 from jobs.plan import Plan
 from jobs.records import unwritable
+from jobs.staging import source_of
 
 # Parameters of each model at 80 classes; a checkpoint holds them with the optimizer's moments.
 _PARAMETERS = {
@@ -34,7 +36,7 @@ _PARAMETERS = {
 _STATES = {"sgd": 2, "adamw": 3}
 # last.pt, best.pt, and the one being written.
 _CHECKPOINTS = 3
-_ROOM_FOR_LOGS_GIB = 0.1
+_ROOM_FOR_LOGS_GIB = 0.01
 _READ_WHOLE_BYTES = 64 << 20
 
 
@@ -69,9 +71,19 @@ def problems(plan: Plan, runs: Path) -> list[UserError]:
     return found
 
 
+def missing_script(command: Sequence[str], folder: Path) -> list[UserError]:
+    """The problem of a recipe with a command whose script does not lie where the recipe says; empty where it does."""
+    name = command[0]
+    if not name.endswith(".py") or (folder / name).is_file():
+        return []
+    return [CheckError(f"command: no script {folder / name}", "its path is relative to the recipe's folder")]
+
+
 def warnings(plan: Plan) -> list[str]:
     """What looks wrong and keeps nothing from training."""
     lines = []
+    if plan.resources.stage and any(source_of(run.config) is None for run in plan.runs):
+        lines.append("--stage: there is nothing to copy: no `data.root` names a folder or a tar")
     for _, table in _data_sets(plan):
         try:
             contents = [(path, _coco(path)) for path in _coco_files(table)]

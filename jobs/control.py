@@ -41,7 +41,7 @@ def cancel(selectors: Sequence[str], *, runs: Path | None = None) -> list[str]:
         _refuse_foreign(directory)
     for directory in directories:
         records.write_record(directory.cancelled, Cancelled(t=time.time(), host=socket.gethostname()))
-    on_slurm = [job.job_id for job in map(RunDir.job, directories) if job and job.executor == "slurm" and job.job_id]
+    on_slurm = [row.job_id for row in going if row.executor == "slurm" and row.job_id]
     if on_slurm:
         from jobs import slurm
 

@@ -3,11 +3,13 @@
 Reads log files, writes nothing.
 """
 
+import contextlib
 import re
 import signal
 from pathlib import Path
 
 import msgspec
+import psutil
 
 _AGENT_LINE = re.compile(r"failed \(exitcode: (-?\d+)\) local_rank: (\d+) \(pid: \d+\)")
 _EXCEPTION_LINE = re.compile(r"^(?:[\w.]+\.)?\w*(?:Error|Exception|Interrupt|Exit|Warning)\b.*")
@@ -21,6 +23,7 @@ _RENDEZVOUS = re.compile(
     r"Rendezvous\w*(?:Error|Timeout)|DistStoreError|DistNetworkError|lost rendezvous", re.IGNORECASE
 )
 _TAIL_BYTES = 16384
+_STUCK = {psutil.STATUS_STOPPED: "is stopped", psutil.STATUS_DISK_SLEEP: "waits for a disk"}
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,9 +54,15 @@ def find(logs: Path, agent_log: Path, exit_code: int) -> Cause:
     return _of_agent(agent, exit_code)
 
 
-def tail(path: Path, lines: int = 12) -> list[str]:
-    """The last lines of a log."""
-    return _tail(path).splitlines()[-lines:]
+def hang(living: list[psutil.Process], silent_s: float) -> Cause:
+    """Which of a node's processes keeps the ranks from making steps, where their states tell."""
+    age = f"{silent_s:.0f} s" if silent_s < 120 else f"{silent_s / 60:.0f} min"
+    for process in living:
+        with contextlib.suppress(psutil.Error, OSError):
+            state, rank = _STUCK.get(process.status()), process.environ().get("LOCAL_RANK")
+            if state and rank:
+                return Cause(reason=f"no rank made a step for {age}, this one {state}", local_rank=int(rank))
+    return Cause(reason=f"no rank made a step for {age}")
 
 
 def rank_logs(logs: Path, local_rank: int) -> list[Path]:

@@ -21,6 +21,15 @@ class Source(msgspec.Struct, frozen=True, order=True):
     path: str
 
 
+def newest(run: RunDir) -> Path | None:
+    """The log of the last attempt's first rank, torchrun's own where no rank has one."""
+    attempts = sorted(run.logs.glob("attempt_*"), key=lambda path: int(path.name.removeprefix("attempt_")))
+    for attempt in attempts[-1:]:
+        found = sorted(attempt.glob("node_0/*/attempt_*/0/stdout.log")) or sorted(attempt.glob("torchrun_0.log"))
+        return found[-1] if found else None
+    return None
+
+
 class LogReader:
     """Hands out each line once, in the order in which files and lines appear."""
 

@@ -21,8 +21,9 @@ class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """One run as `detrun status --json` shows it; `None` for what is not known.
 
     `epoch` is the one in progress or the last, `loss` the mean since the last log line, `metrics` the last
-    evaluation's, `gpu_hours` over all attempts (of CPU nodes for a run without GPUs: 0). `trainer` names the program
-    of a recipe with a command, and is `None` for our own. Times are Unix seconds.
+    evaluation's (the twelve, and of a classifier top-1 and top-5), `gpu_hours` over all attempts (of CPU nodes for a
+    run without GPUs: 0). `trainer` names the program of a recipe with a command, and is `None` for our own. Times are
+    Unix seconds.
     """
 
     id: str
@@ -107,7 +108,7 @@ def _row(directory: RunDir, known: Facts, standing: Standing) -> RunStatus:
         sweep=run.sweep,
         state=standing.state,
         executor=job.executor if job else None,
-        job_id=job.job_id.split("-")[0] if job and job.job_id else None,
+        job_id=(job.job_id.split("-")[0] if job else "") or standing.job_id or None,
         reason=standing.reason,
         epoch=progress.epoch if progress else None,
         epochs=progress.epochs if progress else None,
@@ -115,7 +116,7 @@ def _row(directory: RunDir, known: Facts, standing: Standing) -> RunStatus:
         loss=progress.loss if progress else None,
         images_per_s=progress.images_per_s if progress else None,
         eta_s=_eta_s(known) if standing.state == "running" else None,
-        metrics={name: evaluation.metrics.get(name) for name in METRICS} if evaluation else None,
+        metrics=dict.fromkeys(METRICS) | evaluation.metrics if evaluation else None,
         gpu_hours=_seconds(known, standing) * needs.nodes * needs.gpus / 3600,
         attempts=known.attempts,
         started_at=known.started_at,

@@ -16,6 +16,7 @@ from jobs.errors import ResourceError, RunError
 from jobs.overview import status
 from jobs.plan import Executor, Plan, PlannedRun
 from jobs.plan import plan as make_plan
+from jobs.recipe import Recipe
 from jobs.records import Code, Run
 from jobs.resources import Resources
 from jobs.rundir import default_runs
@@ -92,9 +93,14 @@ def prepare(request: Request) -> Prepared:
         todo=todo,
         after={run.id: after.unfinished((*for_all, *run.after), runs, executor) for run in todo},
         fresh=request.force,
-        problems=tuple(checks.problems(made, runs)),
+        problems=tuple(_problems(chosen, made, runs)),
         warnings=tuple(checks.warnings(made)),
     )
+
+
+def _problems(chosen: Recipe, made: Plan, runs: Path) -> list[UserError]:
+    missing = checks.missing_script(chosen.command, chosen.path.parent) if chosen.command else []
+    return missing + checks.problems(made, runs)
 
 
 def _resources(base: Resources, request: Request) -> Resources:

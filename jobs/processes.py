@@ -21,15 +21,28 @@ def marks(run: Path, node: int) -> dict[str, str]:
 
 
 def marked(run: Path, node: int | None = None) -> list[psutil.Process]:
-    """Every living process of a run on this machine, the caller left out; of one of its nodes where given."""
+    """Every living process of a run on this machine, of one of its nodes where given.
+
+    The caller is left out, and what started it: the local queue watches that one.
+    """
+    us = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     mark = {MARK: str(run.resolve())} if node is None else marks(run, node)
     found = []
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and mark.items() <= process.environ().items() and _lives(process):
+            if process.pid not in us and mark.items() <= process.environ().items() and _lives(process):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess, OSError):
             continue
+    return found
+
+
+def children(pid: int) -> list[psutil.Process]:
+    """What a process has started itself; of torchrun, its ranks."""
+    try:
+        found: list[psutil.Process] = psutil.Process(pid).children()
+    except psutil.NoSuchProcess:
+        return []
     return found
 
 
@@ -44,7 +57,7 @@ def end(run: Path, grace_s: float = 3.0) -> int:
         force = time.monotonic() > deadline
         for process in living:
             if force or process.pid not in seen:
-                _send(process, signal.SIGKILL if force else signal.SIGTERM)
+                send(process, signal.SIGKILL if force else signal.SIGTERM)
             seen.add(process.pid)
         time.sleep(0.1)
     return len(seen)
@@ -53,14 +66,15 @@ def end(run: Path, grace_s: float = 3.0) -> int:
 def kill(processes: list[psutil.Process]) -> None:
     """SIGKILL each process that still lives."""
     for process in processes:
-        _send(process, signal.SIGKILL)
+        send(process, signal.SIGKILL)
 
 
 def _lives(process: psutil.Process) -> bool:
     return bool(process.status() != psutil.STATUS_ZOMBIE)
 
 
-def _send(process: psutil.Process, number: signal.Signals) -> None:
+def send(process: psutil.Process, number: signal.Signals) -> None:
+    """Send a signal to a process that may have ended."""
     try:
         process.send_signal(number)
     except (psutil.NoSuchProcess, psutil.AccessDenied):

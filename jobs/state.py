@@ -42,11 +42,15 @@ _WORDS = {
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True):
-    """A run's state, why, and when it starts or started if a scheduler knows."""
+    """A run's state, why, and when it starts or started if a scheduler knows.
+
+    `job_id` is Slurm's, where the submission broke off before it was written down.
+    """
 
     state: State
     reason: str = ""
     start_at: float | None = None
+    job_id: str = ""
 
 
 class Scheduler(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,7 +87,7 @@ def _on_slurm(facts: Facts, scheduler: Scheduler, now: float) -> Standing:
     place = (facts.job.folder, facts.job.index)
     row = scheduler.slurm.get(place)
     if row is not None:
-        return _from_queue(facts, row, now)
+        return msgspec.structs.replace(_from_queue(facts, row, now), job_id=row.job_id)
     if not scheduler.ok:
         return _from_files(facts, now)
     if place in scheduler.history:

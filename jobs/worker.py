@@ -16,7 +16,6 @@ from types import FrameType
 from typing import Any
 
 import msgspec
-import psutil
 
 from jobs import failure, launch, place, processes, procfs, records, staging
 from jobs.errors import CheckError, SchedulerError
@@ -64,10 +63,11 @@ class Attempt:
         self.config: dict[str, Any] = msgspec.json.decode(run.config_json.read_bytes())
         self.log = EventLog(run, where)
         self.staging: Staging | None = None
+        self.torchrun: subprocess.Popen[bytes] | None = None
         self.cut_short = False
         self.caught: int | None = None
         self.stop: Stop | None = None
-        self.hung: str | None = None
+        self.hung: failure.Cause | None = None
         self.told: set[int] = set()
         self.started = time.monotonic()
         self.next_beat = 0.0
@@ -115,7 +115,7 @@ class Attempt:
         agent_log.parent.mkdir(parents=True, exist_ok=True)
         root = self.staging.root if self.staging else None
         with agent_log.open("ab") as log:
-            torchrun = subprocess.Popen(
+            self.torchrun = torchrun = subprocess.Popen(
                 launch.command(self.run, self.config, self.needs, self.place, meeting, root),
                 env=launch.environment(self.run, self.needs, self.place, meeting, self.control, root),
                 cwd=launch.folder(self.run, self.run.run().workdir),
@@ -193,27 +193,24 @@ class Attempt:
         """
         assert self.stop is not None
         overdue = self.stop.requeue and not self.stop.preempted and now > self.stop_deadline
-        living = processes.marked(self.run.path, self.place.node)
         if overdue or not self.stop.save:
             self.cut_short = True
-            processes.kill(living)
+            processes.kill(processes.marked(self.run.path, self.place.node))
             return
-        for process in living:
-            heard = [number for number in _STOP_SIGNALS if procfs.catches(process.pid, number)]
-            if process.pid not in self.told and heard:
-                self.told.add(process.pid)
-                _signal(process, heard[0])
+        for rank in processes.children(self.torchrun.pid) if self.torchrun else ():
+            heard = [number for number in _STOP_SIGNALS if procfs.catches(rank.pid, number)]
+            if rank.pid not in self.told and heard:
+                self.told.add(rank.pid)
+                processes.send(rank, heard[0])
 
     def _look_for_hang(self) -> None:
-        """A rank beats at every step; ranks that wait for it in a collective stop beating a step later."""
-        beats = {path.name.removeprefix("beat_"): path.stat().st_mtime for path in self.control.glob("beat_*")}
-        if not beats:
+        """Every rank beats at every step; all soon wait for one that hangs, so its state has to tell which it is."""
+        beats = [path.stat().st_mtime for path in self.control.glob("beat_*")]
+        if not beats or (silent_s := time.time() - min(beats)) <= self.needs.hang_min * 60:
             return
-        rank, last = min(beats.items(), key=lambda item: item[1])
-        silent_s = time.time() - last
-        if silent_s > self.needs.hang_min * 60:
-            self.hung = f"rank {rank} made no step for {silent_s / 60:.0f} min"
-            processes.kill(processes.marked(self.run.path, self.place.node))
+        living = processes.marked(self.run.path, self.place.node)
+        self.hung = failure.hang(living, silent_s)
+        processes.kill(living)
 
     def _close(self, exit_code: int | None) -> int:
         if self.run.cancelled.exists():
@@ -240,9 +237,7 @@ class Attempt:
     def _failed(self, exit_code: int) -> int:
         logs = launch.node_logs(self.run, self.log.attempt, self.place.node)
         agent_log = launch.agent_log(self.run, self.log.attempt, self.place.node)
-        cause = failure.find(logs, agent_log, exit_code)
-        if self.hung:
-            cause = failure.Cause(reason=self.hung)
+        cause = self.hung or failure.find(logs, agent_log, exit_code)
         rank = None
         if cause.local_rank is not None:
             rank = self.place.node * self.needs.procs_per_node + cause.local_rank
@@ -276,10 +271,3 @@ class Attempt:
             return (self.control / "outcome").read_text()
         except FileNotFoundError:
             return ""
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    try:
-        process.send_signal(number)
-    except psutil.NoSuchProcess:
-        return

@@ -31,7 +31,7 @@ class Detrun:
             "XDG_CACHE_HOME": folder / "cache",
         }
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "DETRUN"))}
-        self.environment = inherited | {key: str(path) for key, path in own.items()} | environment
+        self.environment = inherited | environment | {key: str(path) for key, path in own.items()}
 
     def __call__(
         self, *arguments: str, code: int | None = 0, timeout_s: float = 120
@@ -90,9 +90,44 @@ class Detrun:
         """Wait until a run has made so many steps."""
         return self.wait_for(run, lambda row: (row["step"] or 0) >= step, timeout_s)
 
+    def step(self, run: str) -> int:
+        """The last step that a run of our trainer has logged; cheaper than `status`."""
+        rows = self._lines(run, "metrics.jsonl")
+        return int(json.loads(rows[-1])["step"]) if rows else 0
+
+    def steps(self, run: str) -> list[int]:
+        """Every step that a run of our trainer has logged, in order."""
+        return [json.loads(row)["step"] for row in self._lines(run, "metrics.jsonl")]
+
+    def events(self, run: str) -> list[str]:
+        """The names of a run's events, heartbeats aside."""
+        names = [json.loads(row)["event"] for row in self._lines(run, "events.jsonl")]
+        return [name for name in names if name != "heartbeat"]
+
+    def until(self, reached: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
+        """Wait until something is so."""
+        deadline = time.monotonic() + timeout_s
+        while not reached():
+            assert time.monotonic() < deadline, f"{what}: not within {timeout_s:.0f} s\n{self('status').stdout}"
+            time.sleep(0.1)
+
+    def wait_for_line(self, run: str, text: str) -> None:
+        """Wait until a rank has printed some text."""
+        logs = self.runs / run / "logs"
+        self.until(lambda: any(text in path.read_text() for path in logs.rglob("std*.log")), f"{text!r} of {run}")
+
+    def submitted_again(self, *request: str) -> list[str]:
+        """What a submission starts of runs that are there already."""
+        return [run["id"] for run in self.json("submit", *request)["runs"] if run["submit"]]
+
     def processes(self) -> list[psutil.Process]:
         """Everything alive that this command started, directly or not."""
         return started_with("DETRUN_STATE", self.environment["DETRUN_STATE"])
+
+    def _lines(self, run: str, name: str) -> list[bytes]:
+        """The whole lines of a run's record."""
+        path = self.runs / run / name
+        return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
     def logs(self, run: str) -> str:
         """What the ranks wrote, and torchrun and the worker if they did not."""

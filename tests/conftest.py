@@ -79,6 +79,18 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of somebody else: recipes beside scripts that know nothing of detrun, and no git."""
+    return shutil.copytree(ROOT / "tests" / "theirs", tmp_path / "project")
+
+
+@pytest.fixture
+def counting(project: Path) -> str:
+    """The recipe of a script that only counts, in seconds and with hardly any CPU time."""
+    return str(project / "count.toml")
+
+
+@pytest.fixture
 def detrun(tmp_path: Path, tiny: Path) -> Iterator[Detrun]:
     """The installed command; whatever it started is ended behind the test."""
     command = Detrun(tmp_path, tiny)

@@ -85,6 +85,10 @@ class Cluster(Daemons):
         """Wait until every node is up and free."""
         self._wait(self._idle, "slurmctld", timeout_s)
 
+    def wait_empty(self) -> None:
+        """Wait until no job waits or runs."""
+        self._wait(lambda: not self.run("squeue", "-h").stdout.strip(), "slurmctld")
+
     def cancel_all(self) -> None:
         """Cancel every job and kill its processes at once, without the grace that a user's scancel gives."""
         self.run("scancel", "--user", getpass.getuser())

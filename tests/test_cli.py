@@ -20,9 +20,11 @@ def test_help_imports_nothing_heavy() -> None:
     assert not set(HEAVY) & set(loaded)
 
 
-@pytest.mark.parametrize("verb", ["submit", "status", "report", "logs", "cancel", "retry"])
+@pytest.mark.parametrize(
+    "verb", ["submit", "status", "report", "logs", "cancel", "retry", "data", "data check", "data fetch"]
+)
 def test_every_verb_has_help_on_a_plain_terminal(detrun: Detrun, verb: str) -> None:
-    shown = detrun(verb, "--help").stdout
+    shown = detrun(*verb.split(), "--help").stdout
 
     assert shown.startswith(f"Usage: detrun {verb}")
     assert "\x1b" not in shown

@@ -42,6 +42,7 @@ def test_the_run_directory_holds_what_the_contract_lists(detrun: Detrun) -> None
     assert record["code"]["files"]
     assert {"torch", "hotcoco", "python"} <= set(record["versions"])
     assert json.loads((folder / "config.json").read_text())["epochs"] == 2
+    assert json.loads((folder / "eval" / "epoch_0002.json").read_text())["parameters"] > 8_000_000
 
 
 def test_what_ranks_print_is_in_the_logs_with_the_familiar_table(detrun: Detrun) -> None:

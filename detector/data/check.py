@@ -5,8 +5,7 @@ Sizes of boxes are COCO's: small below 32 x 32 pixels, large from 96 x 96, by th
 
 import hashlib
 import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
@@ -16,13 +15,17 @@ from detector.config import Data
 from detector.data.digits import resolve_root
 from detector.data.image import is_whole
 from detector.data.index import SAME_CATEGORIES, CocoIndex
-from detector.data.layout import SPLITS, Name, recognise
+from detector.data.layout import SPLITS, recognise
 from detector.data.read import read_split
 from detector.data.report import HARMLESS, KINDS, Finding
 from detector.data.scan import checked, scan_images
 from detector.errors import UserError
 
 SCHEMA = 1
+
+# Told how many images of how many have been read.
+Progress = Callable[[int, int], None]
+
 _MEDIUM, _LARGE = 32**2, 96**2
 
 
@@ -75,8 +78,8 @@ class Check(msgspec.Struct, kw_only=True):
     errors: list[tuple[str, str]]
 
 
-def check(data: Data, splits: tuple[Name, ...] = SPLITS) -> Check:
-    """Look at some splits of a data set, each file of them.
+def check(data: Data, progress: Progress) -> Check:
+    """Look at a data set, each file of it.
 
     Raises:
         UserError: there is no such root, or it shows no layout.
@@ -85,14 +88,14 @@ def check(data: Data, splits: tuple[Name, ...] = SPLITS) -> Check:
     result = Check(root=data.root, layout=layout, splits=[], errors=[])
     indices: dict[str, CocoIndex] = {}
     seen: dict[bytes, str] = {}
-    for split in splits:
+    for split in SPLITS:
         try:
             annotated = read_split(data, split)
             index, report = checked(annotated.index, annotated.report, [scan_images(annotated.index)])
         except UserError as error:
             result.errors.append((str(error), error.hint))
             continue
-        broken, repeated = _contents(index, seen)
+        broken, repeated = _contents(index, seen, progress)
         contents = (Finding(kind="broken_files", places=broken), Finding(kind="in_both_splits", places=repeated))
         result.splits.append(_described(split, report.source, index, (*report.findings, *contents)))
         result.errors += _obstacles(data, split, index, len(broken))
@@ -102,10 +105,13 @@ def check(data: Data, splits: tuple[Name, ...] = SPLITS) -> Check:
     return result
 
 
-def _contents(index: CocoIndex, seen: dict[bytes, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _contents(index: CocoIndex, seen: dict[bytes, str], progress: Progress) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The files that are no whole image, and those with the content of one seen in a split before."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        told = list(_with_progress(pool.map(lambda at: _content(index, at), range(len(index))), len(index)))
+        told = []
+        for content in pool.map(lambda at: _content(index, at), range(len(index))):
+            told.append(content)
+            progress(len(told), len(index))
     names = [index.name(position) for position in range(len(index))]
     broken = tuple(name for name, (whole, _) in zip(names, told, strict=True) if not whole)
     repeated = [
@@ -121,15 +127,6 @@ def _content(index: CocoIndex, position: int) -> tuple[bool, bytes]:
     except OSError:
         return False, b""
     return is_whole(data), hashlib.blake2b(data.data, digest_size=16).digest()
-
-
-def _with_progress(items: Iterator[tuple[bool, bytes]], total: int) -> Iterator[tuple[bool, bytes]]:
-    """Count on a terminal while it takes long."""
-    for number, item in enumerate(items, start=1):
-        if sys.stderr.isatty() and (number % 200 == 0 or number == total):
-            end = "\r\033[K" if number == total else ""
-            print(f"\r{number} of {total} images", end=end, file=sys.stderr, flush=True)  # noqa: T201
-        yield item
 
 
 def _described(split: str, source: str, index: CocoIndex, findings: tuple[Finding, ...]) -> SplitCheck:

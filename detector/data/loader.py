@@ -6,8 +6,10 @@ batch is decided by the sampler and by (seed, epoch, position) alone, so that an
 
 import os
 import signal
+import sys
 import threading
-from typing import Any, TypeVar
+from multiprocessing.queues import Queue
+from typing import Any, NamedTuple, TypeVar
 
 import cv2
 import cv2.utils.logging
@@ -22,11 +24,16 @@ from detector.data.index import CocoIndex
 from detector.data.mosaic import Change, Composition, Part, compose
 from detector.data.philox import SAMPLE, generator
 from detector.data.pictures import Pictures, largest_side
+from detector.data.room import refuse_small_shared_memory
 from detector.data.sample import Sample, load_sample
 from detector.data.sampler import Draw, EvalSampler, TrainSampler
 from detector.data.store import ImageStore
+from detector.errors import UserError
 
 Loaded = TypeVar("Loaded")
+
+# Batches that each worker process may have ready.
+_PREFETCHED = 2
 
 # A GPU is fed by at most this many worker processes; with more they compete for memory bandwidth.
 MOST_WORKERS = 16
@@ -127,17 +134,71 @@ def _collate(index: CocoIndex, draw: Draw, images: Pixels, samples: list[Sample]
 def loader(
     batches: Dataset[Loaded], sampler: TrainSampler | EvalSampler, workers: int, pin_memory: bool
 ) -> DataLoader[Loaded]:
-    """Whole batches, one for each `Draw` of a sampler, made by worker processes or, with 0 workers, by this one."""
-    return DataLoader(
-        batches,
+    """Whole batches, one for each `Draw` of a sampler, made by worker processes or, with 0 workers, by this one.
+
+    Raises:
+        UserError: shared memory is too small for the worker processes.
+    """
+    if workers:
+        refuse_small_shared_memory(workers * _PREFETCHED * sampler.largest_bytes, workers)
+    return _Loader(
+        _Handed(batches),
         batch_size=None,
         sampler=sampler,
         num_workers=workers,
+        prefetch_factor=_PREFETCHED if workers else None,
         pin_memory=pin_memory,
         collate_fn=_as_it_is,
         worker_init_fn=_settle_worker,
         generator=torch.Generator(),  # a DataLoader draws a seed for its workers; not from the model's random bits
     )
+
+
+class _Failure(NamedTuple):
+    """Why a worker could not hand over a batch; an exception would arrive as a traceback in its message."""
+
+    problem: str
+
+
+class _Handed(Dataset[Any]):
+    """Batches in shared memory, where a worker makes them.
+
+    The queue would put them there itself, in a thread whose errors reach nobody: the rank would wait for ever.
+    """
+
+    def __init__(self, batches: Dataset[Any]) -> None:
+        self.batches = batches
+
+    def __getitem__(self, draw: Draw) -> Any:
+        batch = self.batches[draw]
+        if torch.utils.data.get_worker_info() is None:
+            return batch
+        try:
+            for part in batch:
+                if isinstance(part, torch.Tensor):
+                    part.share_memory_()  # type: ignore[no-untyped-call]
+        except RuntimeError as error:
+            return _Failure(f"a loader process cannot hand over a batch: {str(error).splitlines()[0]}")
+        return batch
+
+
+class _Loader(DataLoader[Loaded]):
+    """Raises a `UserError` where a worker fails; torch's `RuntimeError` on a dead one can come at any time, too."""
+
+    def __iter__(self) -> Any:
+        batches = super().__iter__()
+        while True:
+            try:
+                batch = next(batches)
+            except StopIteration:
+                return
+            except (EOFError, ConnectionError, FileNotFoundError) as error:
+                # A worker that dies takes along the memory of the batches that it has announced.
+                hint = "out of memory is the usual cause: fewer of them, --set data.workers=N"
+                raise UserError(f"a loader process died: {type(error).__name__}", hint) from error
+            if isinstance(batch, _Failure):
+                raise UserError(batch.problem, "a larger /dev/shm, or fewer loader processes: --set data.workers=N")
+            yield batch
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -154,8 +215,16 @@ def _settle_worker(_: int) -> None:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_when_the_rank_says, daemon=True).start()
+    # Python calls this where a batch cannot be sent, and goes on; the rank would wait for that batch for ever.
+    Queue._on_queue_feeder_error = staticmethod(_end_with)  # type: ignore[attr-defined]
     cv2.setNumThreads(0)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+
+
+def _end_with(error: BaseException, _: object) -> None:
+    """End this worker, which the rank then tells as its own end."""
+    print(f"a loader process cannot send a batch: {error!r}", file=sys.stderr, flush=True)  # noqa: T201
+    os._exit(1)
 
 
 def _end_when_the_rank_says() -> None:

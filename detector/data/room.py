@@ -1,4 +1,4 @@
-"""Room for a store of decoded images on this node: in memory or on a disk, if there is enough of it."""
+"""Room on this node: for decoded images in memory or on a disk, and for batches in shared memory."""
 
 import os
 import tempfile
@@ -12,6 +12,7 @@ from detector.errors import UserError
 _SHARE = {"ram": 0.8, "disk": 0.95}
 
 _CGROUPS = Path("/sys/fs/cgroup")
+_SHARED_MEMORY = Path("/dev/shm")
 
 
 def in_memory(name: str, size: int, promised: int = 0) -> Path:
@@ -52,6 +53,24 @@ def on_disk(folder: str, name: str, size: int, promised: int = 0) -> Path:
     except OSError as error:
         raise UserError(f"data.cache: {path} cannot be written: {error.strerror}", hint) from None
     return path
+
+
+def refuse_small_shared_memory(size: int, workers: int) -> None:
+    """Loader processes hand over batches through `/dev/shm`, and die with a bus error where it is full.
+
+    Args:
+        size: bytes that all loader processes of one rank can hold there.
+        workers: their number.
+
+    Raises:
+        UserError: the ranks of this node need more than there is.
+    """
+    ranks = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    status = os.statvfs(_SHARED_MEMORY)
+    needed, free = ranks * size / 2**20, status.f_bavail * status.f_frsize / 2**20
+    if needed > free:
+        problem = f"{_SHARED_MEMORY} has {free:.0f} MiB free, and {ranks * workers} loader processes need {needed:.0f}"
+        raise UserError(problem, "a larger one (docker: --shm-size), or fewer loader processes: --set data.workers=N")
 
 
 def free_memory() -> int:

@@ -86,6 +86,15 @@ class TrainSampler:
         """Optimizer steps of the whole run."""
         return self.steps_per_epoch * self.config.epochs
 
+    @property
+    def largest_bytes(self) -> int:
+        """The pixels of the largest micro-batch."""
+        images = -(-self.config.optim.batch_size // (self.world * self.accumulate))
+        scales = self.config.augment.multi_scale
+        return (
+            images * 3 * (max(self.config.data.image_size, scales[1]) if scales else self.config.data.image_size) ** 2
+        )
+
     def __len__(self) -> int:
         return max(self.steps - self.start_step, 0) * self.accumulate
 
@@ -117,6 +126,11 @@ class EvalSampler:
     config: Train
     rank: int = 0
     world: int = 1
+
+    @property
+    def largest_bytes(self) -> int:
+        """The pixels of a batch."""
+        return min(self.config.eval.batch_size, self.images) * 3 * self.config.data.image_size**2
 
     def __len__(self) -> int:
         return len(range(self.rank, -(-self.images // self.config.eval.batch_size), self.world))

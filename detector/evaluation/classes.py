@@ -17,7 +17,7 @@ from detector.batch import ClassBatch
 from detector.config import Train
 from detector.data.folder import FolderIndex
 from detector.data.index import Int64
-from detector.records import ClassMetrics, Engine, Evaluation, GroundTruth
+from detector.records import OF_CLASSES, ClassMetrics, Engine, Evaluation, GroundTruth
 
 _WITHIN = {"top1": 1, "top5": 5}
 
@@ -49,7 +49,7 @@ def record(
         epoch=epoch,
         epochs=config.epochs,
         step=step,
-        iou_type="",
+        iou_type=OF_CLASSES,
         metrics=_metrics(ranks),
         per_class=[
             ClassMetrics(id=label, name=name, metrics=_metrics(ranks[labels == label]))

@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from detector.records import METRICS
+from detector.records import EVERY_METRIC, OF_CLASSES
 from detrun.readers.evaluation import Evaluation, Unread
 from detrun.readers.number import ABSENT
 from detrun.readers.run_dir import Setting
@@ -153,6 +153,11 @@ class Comparison(_Record, frozen=True, kw_only=True):
         return (*self.arms, *self.unranked)
 
     @property
+    def headline(self) -> str:
+        """The metric that arms are ordered by and differ in."""
+        return "top1" if self.iou_type == OF_CLASSES else "AP"
+
+    @property
     def every_flag(self) -> list[str]:
         """What a table says below itself: flags of the whole, and of each arm but its state, which has a column."""
         of_arms = [f"{arm.name}: {flag}" for arm in self.every_arm for flag in arm.flags]
@@ -173,6 +178,6 @@ def difference(metrics: Mapping[str, float], baseline: Mapping[str, float]) -> d
 
     Rounded to twelve decimals, so that .27713 less .22299 is .05414.
     """
-    shared = [name for name in METRICS if name in metrics and name in baseline]
+    shared = [name for name in EVERY_METRIC if name in metrics and name in baseline]
     pairs = {name: (metrics[name], baseline[name]) for name in shared}
     return {name: round(mine - theirs, 12) for name, (mine, theirs) in pairs.items() if ABSENT not in (mine, theirs)}

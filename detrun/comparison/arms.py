@@ -5,7 +5,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from detector.records import METRICS
+from detector.records import EVERY_METRIC, headline
 from detrun.comparison import Arm, Run, Value
 from detrun.readers.number import ABSENT
 
@@ -37,7 +37,7 @@ def arms(runs: Sequence[Run], group: bool | None) -> list[Arm]:
 def mean_of(runs: Sequence[Run]) -> dict[str, float]:
     """Means of the metrics that every run has; -1 where all say so, none where only some do."""
     means = {}
-    for metric in METRICS:
+    for metric in EVERY_METRIC:
         values = [run.metrics[metric] for run in runs if metric in run.metrics]
         if len(values) == len(runs) and (ABSENT not in values or set(values) == {ABSENT}):
             means[metric] = statistics.fmean(values)
@@ -98,8 +98,9 @@ def _columns(runs: Sequence[Run]) -> dict[str, Value]:
 
 
 def _curve(runs: Sequence[Run]) -> tuple[float, ...]:
-    """Mean AP by evaluation."""
-    curves = [[each.metrics["AP"] for each in run.evaluations if "AP" in each.metrics] for run in runs]
+    """Mean AP, or top-1, by evaluation."""
+    every = ([headline(each.metrics) for each in run.evaluations] for run in runs)
+    curves = [[value for value in values if value is not None] for values in every]
     if len({len(curve) for curve in curves}) > 1:
         return ()
     return tuple(statistics.fmean(values) for values in zip(*curves, strict=True))

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from detector.records import headline
 from detrun.comparison import Run, Selection, Value
 from detrun.comparison.flags import STATE
 from detrun.readers.evaluation import Evaluation
@@ -79,8 +80,13 @@ def last_of(evaluations: Sequence[Evaluation]) -> Evaluation | None:
 
 
 def best_of(evaluations: Sequence[Evaluation]) -> Evaluation | None:
-    """The evaluation with the highest AP, the first of several."""
-    return max(_candidates(evaluations), key=lambda each: each.metrics.get("AP", ABSENT), default=None)
+    """The evaluation with the highest AP or top-1, the first of several."""
+    return max(_candidates(evaluations), key=_score, default=None)
+
+
+def _score(evaluation: Evaluation) -> float:
+    score = headline(evaluation.metrics)
+    return ABSENT if score is None else score
 
 
 def names_of_logs(found: Sequence[FoundLog]) -> list[str]:
@@ -105,7 +111,7 @@ def default_type(evaluations: Iterable[Evaluation]) -> str:
 
 def _candidates(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     of_epochs = [each for each in evaluations if not each.of_best] or list(evaluations)
-    return [each for each in of_epochs if "AP" in each.metrics] or of_epochs
+    return [each for each in of_epochs if headline(each.metrics) is not None] or of_epochs
 
 
 def stem(path: Path) -> str:
@@ -129,7 +135,13 @@ def _other_types(evaluations: Sequence[Evaluation], mine: Sequence[Evaluation]) 
 
 def _origin_columns(reading: RunReading) -> dict[str, Value]:
     sha = reading.git_sha[:7] + ("*" if reading.dirty else "") if reading.git_sha else None
-    return {"recipe": reading.recipe, "sweep": reading.sweep, "git_sha": sha, "created_at": reading.created_at}
+    return {
+        "recipe": reading.recipe,
+        "sweep": reading.sweep,
+        "git_sha": sha,
+        "parameters": reading.parameters,
+        "created_at": reading.created_at,
+    }
 
 
 def _setting_columns(setting: Setting | None) -> dict[str, Value]:

@@ -11,7 +11,7 @@ import msgspec
 
 from detector.config import nearest
 from detector.errors import UserError
-from detector.records import METRICS
+from detector.records import CLASS_METRICS, EVERY_METRIC, METRICS
 from detrun.comparison import Arm, Comparison, Run, Selection, Value, difference, flags
 from detrun.comparison.arms import SEED, arms
 from detrun.comparison.verdict import verdict
@@ -93,7 +93,8 @@ def columns_of(runs: Sequence[Run]) -> dict[str, None]:
     names = dict.fromkeys(_OWN)
     for run in runs:
         names |= dict.fromkeys(run.config) | dict.fromkeys(run.columns)
-    return names | dict.fromkeys(METRICS)
+    of_classes = [name for name in CLASS_METRICS if any(name in run.metrics for run in runs)]
+    return names | dict.fromkeys(of_classes or METRICS)
 
 
 def value_of_run(run: Run, column: str) -> Value:
@@ -108,7 +109,7 @@ def value_of_run(run: Run, column: str) -> Value:
 
 def value_of_arm(arm: Arm, column: str) -> Value:
     """What all runs of an arm share in a column, their mean or their sum; None where they differ."""
-    if column in METRICS:
+    if column in EVERY_METRIC:
         return arm.metrics.get(column)
     if column == "name":
         return arm.name
@@ -149,10 +150,10 @@ def _against(arm: Arm, baseline: Arm | None) -> Arm:
 
 
 def _ordered(rows: list[Arm], sort: str | None) -> list[Arm]:
-    """By a column; rows without a value come last. Without a column as given, or by falling AP if all are ours."""
+    """By a column; rows without a value come last. Without one as given, or by falling AP or top-1 if all are ours."""
     if sort is None and not all(run.ours for arm in rows for run in arm.runs):
         return rows
-    word = sort or "-AP"
+    word = sort or ("-top1" if any("top1" in arm.metrics for arm in rows) else "-AP")
     known = columns_of([arm.runs[0] for arm in rows])
     column = column_named(word.removeprefix("-"), known) if rows else None
     if rows and column is None:

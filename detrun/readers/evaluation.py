@@ -34,9 +34,9 @@ class Evaluation(msgspec.Struct, frozen=True, kw_only=True):
     """One evaluation of one model.
 
     Attributes:
-        iou_type: `bbox`, `segm` or `keypoints`.
-        metrics: of the twelve names in `METRICS` those that the log holds; -1 is COCO's own "no ground
-            truth in this slice".
+        iou_type: `bbox`, `segm` or `keypoints`; `class` for a classifier.
+        metrics: of the twelve names in `METRICS` those that the log holds, a classifier's `CLASS_METRICS`; -1 is
+            COCO's own "no ground truth in this slice".
         rows: printed summary rows by name, as printed.
         epoch, step: as the log counts them; None where it does not say.
         seconds, images: training time and images seen so far, where known.

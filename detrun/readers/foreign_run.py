@@ -22,18 +22,21 @@ _OURS = {
 
 
 def with_logs(reading: RunReading) -> RunReading:
-    """The run with the evaluations of its logs, where it has none of our trainer's.
+    """The run with the evaluations of its logs, where it has none of our trainer's."""
+    if reading.evaluations:
+        return reading
+    return msgspec.structs.replace(reading, evaluations=evaluations_of(reading.path))
+
+
+def evaluations_of(run: Path) -> tuple[Evaluation, ...]:
+    """What the logs of a run directory tell.
 
     Each attempt's richest log counts, in order of attempts; without logs, the richest file that the program left.
     """
-    if reading.evaluations:
-        return reading
-    attempts = sorted((reading.path / "logs").glob("attempt_*"), key=natural)
-    found = [_richest([attempt]) for attempt in attempts] or [_richest([reading.path / "logs"])]
+    attempts = sorted((run / "logs").glob("attempt_*"), key=natural)
+    found = [_richest([attempt]) for attempt in attempts] or [_richest([run / "logs"])]
     evaluations = tuple(each for attempt in found for each in attempt)
-    if not evaluations:
-        evaluations = _richest([path for path in sorted(reading.path.iterdir()) if _is_theirs(path)])
-    return msgspec.structs.replace(reading, evaluations=evaluations)
+    return evaluations or _richest([path for path in sorted(run.iterdir()) if _is_theirs(path)])
 
 
 def _is_theirs(path: Path) -> bool:

@@ -71,7 +71,10 @@ def stated(value: object, *, percent: bool = False) -> Number | None:
     """The metric that a JSON log holds in full precision, None where it is no such number."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not ABSENT <= value <= 100.0:
         return None
-    return printed(repr(float(value)), percent=percent, full=True)
+    number = float(value)
+    if percent:
+        return printed(repr(number), percent=True, full=True)
+    return Number(number, None) if number == ABSENT or 0.0 <= number <= 1.0 else None
 
 
 def whole(value: object) -> int | None:

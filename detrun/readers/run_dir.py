@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from detector.records import METRICS, Engine, Event, GroundTruth
+from detector.records import EVERY_METRIC, Engine, Event, GroundTruth
 from detector.records import Evaluation as Record
 from detrun.readers.evaluation import Evaluation
 
@@ -44,6 +44,7 @@ class _Head(msgspec.Struct, frozen=True, kw_only=True):
     step: int
     metrics: dict[str, float]
     iou_type: str = "bbox"
+    parameters: int | None = None
 
 
 class Setting(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class RunReading(msgspec.Struct, frozen=True, kw_only=True):
         evaluations: in order of epochs; `files` are theirs, one for each, and none where they come from logs.
         config: the whole configuration by dotted key.
         created_at: Unix seconds; 0 where it is not known.
+        parameters: the model's, None where it is not known.
         flags: what could not be read.
     """
 
@@ -76,6 +78,7 @@ class RunReading(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float
     git_sha: str | None
     dirty: bool
+    parameters: int | None
     flags: tuple[str, ...]
 
     @property
@@ -110,6 +113,7 @@ def read_run(path: Path) -> RunReading:
         created_at=origin.created_at,
         git_sha=origin.code.git_sha,
         dirty=origin.code.dirty,
+        parameters=next((head.parameters for _, head in reversed(heads) if head), None),
         flags=tuple(f"damaged: eval/{file.rpartition('/')[2]} cannot be read" for file, head in heads if not head),
     )
 
@@ -142,7 +146,7 @@ def _evaluation(head: _Head, config: Mapping[str, Any], started: float | None) -
     batch_size = config.get("optim.batch_size")
     return Evaluation(
         iou_type=head.iou_type,
-        metrics={metric: head.metrics[metric] for metric in METRICS if metric in head.metrics},
+        metrics={metric: head.metrics[metric] for metric in EVERY_METRIC if metric in head.metrics},
         epoch=head.epoch,
         step=head.step,
         seconds=None if started is None else head.t - started,

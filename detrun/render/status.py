@@ -1,4 +1,4 @@
-"""The screens of `detrun status`: a table of runs, and everything about one."""
+"""The screen of `detrun status`: a table of runs, their totals and what to do next."""
 
 import shlex
 import time
@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from detector.records import Event
 from detrun.render import words
 from detrun.render.grid import Cell, Column, Grid, on_terminal, render
 from jobs.facts import losses
@@ -18,7 +17,7 @@ from jobs.state import ENDED, STATES
 # Ended runs that a terminal shows without --all.
 _ENDED_SHOWN = 15
 
-_LOOKS = {
+LOOKS = {
     "planned": ("○", "dim"),
     "pending": ("◌", "yellow"),
     "running": ("●", "green"),
@@ -79,40 +78,6 @@ def footer(status: Status, shown: int) -> str:
     return "\n".join(lines + ([f"Next: {following}"] if following else []))
 
 
-def detail(status: Status) -> str:
-    """Everything about one run, a line each."""
-    run = status.runs[0]
-    directory = RunDir(Path(run.path))
-    record = directory.run()
-    pairs = [
-        ("run", run.id),
-        ("state", f"{_LOOKS[run.state][0]} {run.state}" + (f": {run.reason}" if run.reason else "")),
-        ("recipe", record.recipe + (f", sweep {record.sweep}" if record.sweep else "")),
-        ("set", ", ".join(f"{key}={show(value)}" for key, value in record.overrides.items()) or "nothing"),
-        ("progress", _progress(run)),
-        ("evaluation", _evaluation(run)),
-        ("attempts", f"{run.attempts}" + (f", {run.gpu_hours:.3g} GPU-hours" if run.gpu_hours else "")),
-        ("job", _job(run)),
-        ("started", words.iso(run.started_at) or words.NOTHING),
-        ("ended", words.iso(run.ended_at) or words.NOTHING),
-        ("code", f"{record.code.label}, {record.code.root}"),
-        ("checkpoints", ", ".join(sorted(path.name for path in directory.checkpoints.glob("*.pt"))) or "none yet"),
-        ("folder", run.path),
-        ("submitted by", shlex.join(record.command_line)),
-    ]
-    history = [_event(event) for event in directory.all_events() if event.event != "heartbeat"]
-    lines = [f"{name:<13}{text}" for name, text in pairs]
-    lines += [f"{'' if place else 'history':<13}{text}" for place, text in enumerate(history)]
-    lines.append(f"{'follow':<13}detrun logs {run.id} -f{_runs_option(run)}")
-    return "\n".join(lines)
-
-
-def _event(event: Event) -> str:
-    reason = f": {event.reason}" if event.reason else ""
-    step = f" at step {event.step}" if event.step is not None else ""
-    return f"{words.iso(event.t)}  attempt {event.attempt}  {event.event}{step}{reason}"
-
-
 def _recent(runs: Sequence[RunStatus]) -> list[RunStatus]:
     ended = [run for run in runs if run.state in ENDED][:_ENDED_SHOWN]
     kept = {run.id for run in ended}
@@ -130,7 +95,7 @@ def _varied(runs: Sequence[RunStatus]) -> list[str]:
 
 
 def _state(run: RunStatus) -> Cell:
-    glyph, style = _LOOKS[run.state]
+    glyph, style = LOOKS[run.state]
     return Cell(f"{glyph} {run.state}", style, raw=run.state)
 
 
@@ -151,6 +116,8 @@ def _loss(run: RunStatus) -> Cell:
 
 
 def _ap(run: RunStatus) -> Cell:
+    if run.metrics and "top1" in run.metrics:
+        return Cell(f"top1 {words.metric(run.metrics['top1'])}", "bold", raw=f"top1={run.metrics['top1']!r}")
     ap = run.metrics.get("AP") if run.metrics else None
     return Cell(words.metric(ap), "bold" if ap is not None else "", raw="" if ap is None else repr(ap))
 
@@ -169,7 +136,7 @@ def _eta(run: RunStatus, now: float) -> Cell:
     if run.state == "done":
         took = run.ended_at - run.started_at if run.ended_at and run.started_at else None
         return Cell(f"took {words.duration(took)}" if took else "", "dim", raw="")
-    return Cell(run.reason, _LOOKS[run.state][1] if run.state in ("failed", "lost", "stalled") else "dim")
+    return Cell(run.reason, LOOKS[run.state][1] if run.state in ("failed", "lost", "stalled") else "dim")
 
 
 def _scheduler(status: Status) -> str:
@@ -184,32 +151,14 @@ def _next(runs: Sequence[RunStatus]) -> str:
     for state, verb in (("failed", "logs"), ("lost", "retry"), ("stalled", "logs"), ("running", "logs -f")):
         named = [run for run in runs if run.state == state]
         if named:
-            return f"detrun {verb} {named[0].id.rpartition('-')[2]}{_runs_option(named[0])}"
+            return f"detrun {verb} {named[0].id.rpartition('-')[2]}{runs_option(named[0])}"
     if any(run.state in ("pending", "requeued") for run in runs):
         return "detrun status --watch"
     done = [run for run in runs if run.state == "done"]
-    return f"detrun report {done[0].recipe}{_runs_option(done[0])}" if done else ""
+    return f"detrun report {done[0].recipe}{runs_option(done[0])}" if done else ""
 
 
-def _runs_option(run: RunStatus) -> str:
+def runs_option(run: RunStatus) -> str:
     """What to add so that a command typed here finds the run."""
     folder = Path(run.path).parent
     return "" if folder == default_runs().absolute() else f" --runs {shlex.quote(str(folder))}"
-
-
-def _progress(run: RunStatus) -> str:
-    if run.epoch is None:
-        return words.NOTHING
-    left = f", {words.duration(run.eta_s)} left" if run.eta_s is not None else ""
-    return f"epoch {run.epoch}/{run.epochs}, step {run.step}, loss {words.number(run.loss)}{left}"
-
-
-def _evaluation(run: RunStatus) -> str:
-    if not run.metrics:
-        return "none yet"
-    return "  ".join(f"{name} {words.metric(value)}" for name, value in run.metrics.items())
-
-
-def _job(run: RunStatus) -> str:
-    where = f" on {', '.join(run.hosts)}" if run.hosts else ""
-    return f"{run.executor or words.NOTHING} {run.job_id or ''}{where}".strip()

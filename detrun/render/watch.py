@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from detector.records import headline
 from detrun.render import status as screen
 from detrun.render import words
 from detrun.render.grid import aligned, on_terminal
@@ -44,7 +45,7 @@ def _print_changes(look: Callable[[], Status], every_s: float) -> Status:
     while True:
         known = look()
         for run in known.runs:
-            news = (run.state, run.epoch, run.attempts, (run.metrics or {}).get("AP"))
+            news = (run.state, run.epoch, run.attempts, headline(run.metrics or {}))
             if told.get(run.id) != news:
                 told[run.id] = news
                 print(_line(run), flush=True)  # noqa: T201
@@ -58,7 +59,7 @@ def _line(run: RunStatus) -> str:
     if run.epoch is not None:
         parts += [f"epoch {run.epoch}/{run.epochs}", f"loss {words.number(run.loss)}"]
     if run.metrics:
-        parts.append(f"AP {words.metric(run.metrics.get('AP'))}")
+        parts.append(f"{'top1' if 'top1' in run.metrics else 'AP'} {words.metric(headline(run.metrics))}")
     return "\t".join(parts + ([run.reason] if run.reason else []))
 
 

@@ -6,7 +6,7 @@ from datetime import date
 
 import timing
 
-BENCHMARKS = ("commands",)
+BENCHMARKS = ("commands", "parsers", "page")
 
 
 def main(names: list[str]) -> int:

@@ -1,6 +1,7 @@
 """The same pictures and boxes in COCO, VOC and YOLO layout are the same records, and what is wrong is counted."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,10 @@ from detector.data.layout import locate, recognise
 from detector.data.read import read_split
 from detector.data.report import DataReport
 from detector.errors import UserError
+from detector.evaluation.coco import Judge
+from detector.evaluation.detections import Detections
+from detector.processes import Ranks
+from detector.splits import open_split, refuse_other_classes
 
 NAMES = ("cat", "dog")
 WIDTH, HEIGHT = 64, 48
@@ -350,3 +355,34 @@ def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: py
     with pytest.raises(UserError, match="cannot be written") as caught:
         read_split(Data(root=str(tmp_path / "voc")), "train").ground_truth()
     assert "DETRUN_CACHE" in caught.value.hint
+
+
+@pytest.mark.parametrize("layout", ["voc", "yolo"])
+def test_boxes_found_where_they_are_score_1_against_a_converted_split(
+    tmp_path: Path, layout: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DETRUN_CACHE", str(tmp_path / "cache"))
+    WRITERS[layout](tmp_path / "data", SCENE)
+    if layout == "voc":
+        write_voc(tmp_path / "data", SCENE, listed="val")
+    else:
+        shutil.copytree(tmp_path / "data/images/train", tmp_path / "data/images/val")
+        shutil.copytree(tmp_path / "data/labels/train", tmp_path / "data/labels/val")
+    split = open_split(Data(root=str(tmp_path / "data")), "val", Ranks())
+    index = split.index
+    owners = index.image_ids[np.repeat(np.arange(len(index)), np.diff(index.box_starts))]
+    ids = index.category_ids[index.labels]
+    found = Detections(owners, ids, index.boxes, np.ones(len(index.boxes), np.float32))
+    judge = Judge(split.annotations, "hotcoco")
+    assert judge.score(found).metrics["AP"] == pytest.approx(1)
+    assert (judge.ground_truth.images, judge.ground_truth.annotations) == (3, 3)
+
+
+def test_splits_with_other_categories_are_refused(tmp_path: Path) -> None:
+    for split, names in (("train", {1: "cat", 2: "dog"}), ("val", {1: "dog", 2: "cat"})):
+        write_annotations(tmp_path, [image_row(1, "a.jpg")], [], names, split)
+        write_image(tmp_path / "images" / split / "a.jpg")
+    train, val = (open_split(Data(root=str(tmp_path)), split, Ranks()) for split in ("train", "val"))
+    refuse_other_classes(train, train)
+    with pytest.raises(UserError, match=r"its categories are not those of .*cat \(1\), dog \(1\)"):
+        refuse_other_classes(train, val)

@@ -114,6 +114,7 @@ def _evaluation(
         epochs=epochs,
         step=100 * epoch,
         iou_type="bbox",
+        parameters=8_686_000,
         metrics=metrics_of(ap),
         per_class=[
             ClassMetrics(id=place, name=name, metrics=metrics_of(value))

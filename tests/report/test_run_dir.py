@@ -20,6 +20,7 @@ def test_a_run_gives_its_evaluations_with_epoch_step_time_and_images(tmp_path: P
     assert [each.images for each in reading.evaluations] == [800, 1600]
     assert (reading.recipe, reading.git_sha, reading.config["optim.batch_size"]) == ("digits", "a41c9e2" + "0" * 33, 8)
     assert list(reading.evaluations[0].metrics) == list(METRICS)
+    assert reading.parameters == 8_686_000
 
 
 def test_the_ends_of_an_evaluation_say_the_same_as_the_whole(tmp_path: Path) -> None:

@@ -6,17 +6,20 @@ python tests/screens/draw.py      # trains twice on the digits, a few minutes ea
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from playwright.sync_api import sync_playwright
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
 
 PICTURE = Path(__file__).with_name("terminal.svg")
+PAGE = Path(__file__).with_name("page.png")
 DETRUN = Path(sys.executable).parent / "detrun"
 COLUMNS = 118
 DARK, LIGHT = (30, 32, 40), (214, 218, 228)
@@ -27,7 +30,7 @@ THEME = TerminalTheme(DARK, LIGHT, [DARK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYA
 
 def main() -> None:
     """Submit two runs, look at them when the first has an AP, and report them when both are done."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         environment = os.environ | {
             "DETRUN_RUNS": f"{folder}/runs",
             "DETRUN_STATE": f"{folder}/state",
@@ -40,7 +43,9 @@ def main() -> None:
         screens.append(_run("detrun status", environment))
         subprocess.run([DETRUN, "status", "--watch"], env=environment, check=True, stdout=subprocess.DEVNULL)
         screens.append(_run("detrun report digits", environment))
-    _draw("\n".join(screens))
+        _draw("\n".join(screens))
+        _output([DETRUN, "report", "digits", "--per-class", "--out", f"{folder}/page.html"], environment)
+        _photograph(f"file://{folder}/page.html")
 
 
 def _run(line: str, environment: dict[str, str]) -> str:
@@ -63,6 +68,16 @@ def _draw(text: str) -> None:
     drawn = console.export_svg(title="detrun", theme=THEME)
     # A picture asks no server for a font.
     PICTURE.write_text(re.sub(r"@font-face \{.*?\}", "", drawn, flags=re.DOTALL), encoding="utf-8")
+
+
+def _photograph(address: str) -> None:
+    with sync_playwright() as playwright:
+        executable, flags = shutil.which("chromium"), ["--no-sandbox", "--disable-gpu"]
+        browser = playwright.chromium.launch(executable_path=executable, args=flags)
+        page = browser.new_page(viewport={"width": 1280, "height": 1400})
+        page.goto(address)
+        page.screenshot(path=PAGE)
+        browser.close()
 
 
 if __name__ == "__main__":

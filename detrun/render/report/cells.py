@@ -35,27 +35,27 @@ def metric_cells(name: str, comparison: Comparison) -> list[Cell]:
     return [Cell(text=text + spread, best=is_best) for text, spread, is_best in zip(texts, spreads, best, strict=True)]
 
 
-def delta_cell(arm: Arm, _: Comparison) -> Cell:
-    """The difference in AP with its interval."""
+def delta_cell(arm: Arm, comparison: Comparison) -> Cell:
+    """The difference in AP, or top-1, with its interval."""
     if arm.is_baseline:
         return Cell(text="baseline")
-    interval = arm.intervals.get("AP")
-    text = signed(arm.deltas.get("AP")) or NOTHING
+    interval = arm.intervals.get(comparison.headline)
+    text = signed(arm.deltas.get(comparison.headline)) or NOTHING
     return Cell(text=f"{text} {bounds(interval)}" if interval else text, noise=WITHIN in arm.verdict)
 
 
 def other_cell(arm: Arm, comparison: Comparison) -> Cell:
-    """AP of the epoch that was not selected: the best beside the last, or the last beside the best."""
+    """AP, or top-1, of the epoch that was not selected: the best beside the last, or the last beside the best."""
     run = arm.runs[0]
     other = run.last if comparison.selected_by == "best" else run.best
-    if len(arm.runs) > 1 or other is None or other is run.selected or "AP" not in other.metrics:
+    if len(arm.runs) > 1 or other is None or other is run.selected or comparison.headline not in other.metrics:
         return Cell(text="")
     where = "" if other.epoch is None else f" @{other.epoch}"
-    return Cell(text=metric(other.metrics["AP"], DECIMALS) + where)
+    return Cell(text=metric(other.metrics[comparison.headline], DECIMALS) + where)
 
 
 def curve_cell(arm: Arm, _: Comparison) -> Cell:
-    """AP over the evaluations."""
+    """AP, or top-1, over the evaluations."""
     known = [value for value in arm.curve if value != ABSENT]
     step = max(1.0, (len(known) - 1) / (_CURVE_POINTS - 1))
     picked = [known[round(place * step)] for place in range(min(len(known), _CURVE_POINTS))]
@@ -99,13 +99,13 @@ def _mean(arm: Arm, name: str) -> str:
 
 
 def _spread(arm: Arm, name: str) -> str:
-    return f" ±{metric(arm.sd[name], _decimals(arm, name))}" if name == "AP" and name in arm.sd else ""
+    return f" ±{metric(arm.sd[name], _decimals(arm, name))}" if name in ("AP", "top1") and name in arm.sd else ""
 
 
 def _decimals(arm: Arm, name: str) -> int:
     """Three, four where the spread over seeds would vanish, and never more than the log has."""
     held = [run.selected.decimals for run in arm.runs if run.selected and run.selected.decimals is not None]
-    hidden = name == "AP" and 0.0 < arm.sd.get(name, 1.0) < 0.5 * 10**-DECIMALS
+    hidden = name in ("AP", "top1") and 0.0 < arm.sd.get(name, 1.0) < 0.5 * 10**-DECIMALS
     wanted = _FINE_DECIMALS if hidden else DECIMALS
     return min([wanted, *held])
 

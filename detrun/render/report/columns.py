@@ -6,7 +6,7 @@ import msgspec
 
 from detector.config import nearest
 from detector.errors import UserError
-from detector.records import METRICS
+from detector.records import EVERY_METRIC
 from detrun.comparison import Arm, Comparison
 from detrun.comparison.table import columns_of, value_of_arm
 from detrun.comparison.where import column_named
@@ -29,7 +29,6 @@ _TITLES = {
     "name": "RUN",
     "n": "SEEDS",
     "state": "STATE",
-    "delta": "Δ AP",
     "curve": "CURVE",
     "verdict": "VERDICT",
     "gpu_hours": "GPU-H",
@@ -81,9 +80,10 @@ def _telling(comparison: Comparison) -> list[str]:
     every = comparison.every_arm
     keys = ["state"] if comparison.unranked else []
     keys += ["n"] if len({len(arm.runs) for arm in every}) > 1 else []
-    keys += [*comparison.varying, "AP"]
+    keys += [*comparison.varying, comparison.headline]
     keys += ["delta"] if comparison.baseline and not has_difference_row(comparison) else []
-    keys += [name for name in METRICS[1:] if any(name in arm.metrics for arm in every)]
+    others = [name for name in EVERY_METRIC if name != comparison.headline]
+    keys += [name for name in others if any(name in arm.metrics for arm in every)]
     keys += ["other"] if any(cells.other_cell(arm, comparison).text for arm in every) else []
     keys += ["curve"] if any(len(arm.curve) > 1 for arm in every) else []
     return keys + [name for name in ("gpu_hours", "images_per_s") if any(arm.columns.get(name) for arm in every)]
@@ -98,16 +98,16 @@ def _asked(word: str, comparison: Comparison) -> str:
 
 
 def _column(key: str, comparison: Comparison, *, kept: bool) -> Column:
-    if key in METRICS:
+    if key in EVERY_METRIC:
         found = cells.metric_cells(key, comparison)
     elif key in _MADE:
         found = [_MADE[key](arm, comparison) for arm in comparison.every_arm]
     else:
         found = cells.value_cells([value_of_arm(arm, key) for arm in comparison.every_arm])
-    other = "LAST" if comparison.selected_by == "best" else "BEST"
+    made = {"other": "LAST" if comparison.selected_by == "best" else "BEST", "delta": f"Δ {comparison.headline}"}
     return Column(
         key=key,
-        title=other if key == "other" else _TITLES.get(key, key),
+        title=made.get(key) or _TITLES.get(key, key),
         cells=tuple(found),
         is_number=key not in _WORDS and not any(cell.text[:1].isalpha() for cell in found),
         rank=0 if kept or key not in _KEPT else 1 + _KEPT.index(key),

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from detector.records import METRICS
+from detector.records import CLASS_METRICS, METRICS
 from detrun.comparison import Arm, Comparison, Run
 from detrun.readers.evaluation import Evaluation, rows_of_metrics
 
@@ -92,4 +92,6 @@ def _arm(arm: Arm) -> dict[str, Any]:
 
 
 def _twelve(metrics: Mapping[str, float]) -> dict[str, float | None]:
-    return {metric: metrics.get(metric) for metric in METRICS}
+    """The twelve, and a classifier's two where there are any."""
+    of_classes = {metric: metrics[metric] for metric in CLASS_METRICS if metric in metrics}
+    return {metric: metrics.get(metric) for metric in METRICS} | of_classes

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from detector.config import nearest
 from detector.errors import UserError
-from detector.records import METRICS
+from detector.records import CLASS_METRICS, METRICS, OF_CLASSES
 from detrun.comparison import Arm, Comparison, Run, Value
 from detrun.comparison.table import columns_of, value_of_run
 from detrun.comparison.where import column_named
@@ -49,7 +49,8 @@ def _usual(comparison: Comparison) -> list[str]:
     intervals = any(arm.intervals for arm in comparison.arms)
     arm = [name for name in _ARM if name.startswith("delta_AP_") and intervals]
     arm = [*(["arm", *_ARM[:3]] if seeds else []), *([_ARM[3]] if comparison.baseline else []), *arm]
-    first, last = ["name", *comparison.varying, *METRICS], ["epoch", "evaluations", "selected", "iou_type", "state"]
+    metrics = CLASS_METRICS if comparison.iou_type == OF_CLASSES else METRICS
+    first, last = ["name", *comparison.varying, *metrics], ["epoch", "evaluations", "selected", "iou_type", "state"]
     return [*first, *arm, *last, "gpu_hours", "images_per_s", "source", "flags"]
 
 
