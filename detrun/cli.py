@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from detector.errors import UserError
-from detrun import control, data, logs, report, status, submit
+from detrun import control, data, logs, predict, report, status, submit
 
 app = typer.Typer(
     name="detrun",
@@ -26,6 +26,7 @@ app.command("report")(report.command)
 app.command("logs")(logs.command)
 app.command("cancel")(control.cancel)
 app.command("retry")(control.retry)
+app.command("predict")(predict.command)
 app.add_typer(data.app, name="data")
 
 

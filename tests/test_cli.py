@@ -21,7 +21,7 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["submit", "status", "report", "logs", "cancel", "retry", "data", "data check", "data fetch"]
+    "verb", ["submit", "status", "report", "logs", "cancel", "retry", "predict", "data", "data check", "data fetch"]
 )
 def test_every_verb_has_help_on_a_plain_terminal(detrun: Detrun, verb: str) -> None:
     shown = detrun(*verb.split(), "--help").stdout

@@ -4,8 +4,12 @@ import json
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from command import Detrun
+
+from detector.evaluation.detections import read
 
 pytestmark = pytest.mark.torchrun
 
@@ -43,6 +47,28 @@ def test_the_run_directory_holds_what_the_contract_lists(detrun: Detrun) -> None
     assert {"torch", "hotcoco", "python"} <= set(record["versions"])
     assert json.loads((folder / "config.json").read_text())["epochs"] == 2
     assert json.loads((folder / "eval" / "epoch_0002.json").read_text())["parameters"] > 8_000_000
+
+
+def test_a_run_predicts_on_any_images_what_its_evaluation_found(detrun: Detrun, tmp_path: Path) -> None:
+    (tmp_path / "no.png").write_text("no image")
+    run = detrun.submit("--on", "local", "--set", "eval.score_threshold=0", epochs=1)[0]["id"]
+    detrun.wait(run, "done")
+    images = [str(detrun.data / "images" / "val" / f"{number}.png") for number in range(1, 8)]
+
+    said = detrun("predict", run, *images, "--out", str(tmp_path / "seen"), "--threshold", "0.01")
+
+    found = json.loads((tmp_path / "seen" / "results.json").read_text())
+    scored = read(detrun.runs / run / "eval" / "epoch_0001.npz")
+    order = np.lexsort(([row["score"] for row in found], [row["image_id"] for row in found]))
+    expected = np.lexsort((scored.score, scored.image_id))
+    assert len(found) == len(scored.score) > 0
+    assert [found[at]["image_id"] for at in order] == scored.image_id[expected].tolist()
+    assert np.allclose([found[at]["score"] for at in order], scored.score[expected], atol=1e-4)
+    assert {row["category_id"] for row in found} <= {3, 7}
+    assert [line.split("\t")[0] for line in said.stdout.splitlines()] == [str(number) for number in range(1, 8)]
+    drawn, plain = (cv2.imread(str(path)) for path in (tmp_path / "seen" / "1_1.jpg", Path(images[0])))
+    assert drawn.shape == plain.shape
+    assert "no.png is no image" in detrun("predict", run, str(tmp_path / "no.png"), code=1).stderr
 
 
 def test_what_ranks_print_is_in_the_logs_with_the_familiar_table(detrun: Detrun) -> None:

@@ -57,7 +57,9 @@ def test_what_is_called_a_key_is_one() -> None:
     assert len(named) > 10
 
 
-@pytest.mark.parametrize("verb", ["submit", "status", "report", "logs", "cancel", "retry", "data check", "data fetch"])
+@pytest.mark.parametrize(
+    "verb", ["submit", "status", "report", "logs", "cancel", "retry", "predict", "data check", "data fetch"]
+)
 def test_commands_in_the_readme_use_options_that_there_are(detrun: Detrun, verb: str) -> None:
     known = set(re.findall(r"(?<=[\s,])--?[a-zA-Z][\w-]*", detrun(*verb.split(), "--help").stdout))
     blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
