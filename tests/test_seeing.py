@@ -20,7 +20,6 @@ STATUS_KEYS = {
     "images_per_s", "eta_s", "metrics", "gpu_hours", "attempts", "started_at", "ended_at", "path",
     "start_at", "submitted_at", "hosts", "overrides", "trainer",
 }  # fmt: skip
-METRICS = {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"}
 
 
 def complete(detrun: Detrun, line: str) -> list[str]:
