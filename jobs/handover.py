@@ -39,7 +39,8 @@ def hand_over(directories: Sequence[RunDir], batch: Batch) -> dict[str, str]:
         SchedulerError: Slurm refused; the runs are as they were before.
     """
     earlier = [directory.job() for directory in directories]
-    jobs = [_write_job(directory, batch, index) for index, directory in enumerate(directories)]
+    numbered = list(enumerate(directories))
+    jobs = records.side_by_side(lambda pair: _write_job(pair[1], batch, pair[0]), numbered)
     if batch.executor == "local":
         return _to_queue(directories, jobs)
     try:
@@ -89,11 +90,11 @@ def _to_slurm(directories: Sequence[RunDir], jobs: Sequence[Job], batch: Batch) 
         after=job_ids(batch.after, directories[0].path.parent),
     )
     text = slurm.script(submission).encode()
-    for directory in directories:
-        records.write(directory.script, text)
+    records.side_by_side(lambda directory: records.write(directory.script, text), directories)
     ids = slurm.submit(submission)
-    for directory, job, job_id in zip(directories, jobs, ids, strict=True):
-        records.write_record(directory.job_json, msgspec.structs.replace(job, job_id=job_id))
+    known = [msgspec.structs.replace(job, job_id=job_id) for job, job_id in zip(jobs, ids, strict=True)]
+    pairs = list(zip(directories, known, strict=True))
+    records.side_by_side(lambda pair: records.write_record(pair[0].job_json, pair[1]), pairs)
     return {directory.id: job_id for directory, job_id in zip(directories, ids, strict=True)}
 
 

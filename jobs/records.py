@@ -5,6 +5,8 @@ A whole file is replaced by write, fsync, rename, so that a reader sees the old 
 
 import os
 import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +20,12 @@ SCHEMA = 1
 # How often a worker says in `events.jsonl` that it lives.
 HEARTBEAT_S = 30.0
 
+# A file on disk for sure takes milliseconds, in which others can be written too.
+_WRITERS = 16
+
 Record = TypeVar("Record", bound=msgspec.Struct)
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Code(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +112,15 @@ def write(path: Path, content: bytes) -> None:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise unwritable(path, error) from None
+
+
+def side_by_side(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Work that waits for a disk, on several items at once; the results in order.
+
+    Raises what the first one that fails does.
+    """
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        return list(pool.map(work, items))
 
 
 def write_record(path: Path, record: msgspec.Struct) -> None:

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from jobs.errors import SchedulerError
 from jobs.handover import Batch, free_folder, hand_over, reserve_folder
 from jobs.plan import PlannedRun
 from jobs.prepare import Prepared, Request, prepare
-from jobs.records import Run
+from jobs.records import Run, side_by_side
 from jobs.rundir import CODE, RunDir
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def send(prepared: Prepared) -> dict[str, str]:
     place = snapshot.save(prepared.code, prepared.runs, prepared.project)
     jobs: dict[str, str] = {}
     for part in _parts(prepared):
-        directories = [_write_run(prepared, run, place) for run in part]
+        directories = side_by_side(lambda run: _write_run(prepared, run, place), part)
         batch = Batch(
             executor=prepared.plan.executor,
             resources=prepared.plan.resources,
@@ -143,7 +144,7 @@ def _record(prepared: Prepared, run: PlannedRun) -> Run:
         user=getpass.getuser(),
         host=socket.gethostname(),
         code=prepared.code,
-        versions={name: _version(name) for name in _VERSIONED} | {"python": sys.version.split()[0]},
+        versions=_versions(),
         resources=prepared.plan.resources,
         trainer=_trainer(run.config),
         workdir=prepared.workdir,
@@ -154,6 +155,11 @@ def _trainer(config: dict[str, Any]) -> str | None:
     """The script or module that a recipe's command starts."""
     words = [word for word in config.get("command", ()) if word != "-m"]
     return Path(words[0]).name if words else None
+
+
+@cache
+def _versions() -> dict[str, str]:
+    return {name: _version(name) for name in _VERSIONED} | {"python": sys.version.split()[0]}
 
 
 def _version(name: str) -> str:

@@ -38,10 +38,8 @@ def test_a_time_limit_saves_and_goes_on_and_a_loop_of_stops_or_failures_ends(
     settings(detrun, "[local]\ncpus = 8\n")
     once = project / "once.toml"
     once.write_text(Path(counting).read_text().replace("max_requeues = 3", "max_requeues = 1"))
-    limited = submit(detrun, counting, "--time", "1m", "--set", "steps=90", "--set", "seconds=0.48")
-    deaf = submit(
-        detrun, counting, "--time", "1m", "--set", "obedience=none", "--set", "steps=90", "--set", "seconds=0.49"
-    )
+    limited = submit(detrun, counting, "--time", "1m", "--set", "steps=60", "--set", "hold=25")
+    deaf = submit(detrun, counting, "--time", "1m", "--set", "obedience=none", "--set", "steps=60", "--set", "hold=25")
     stopped = submit(detrun, str(once), "--set", "steps=100000")
     flaky = submit(detrun, counting, "--set", "fail=2", "--set", "words=lost rendezvous")
 
@@ -50,6 +48,9 @@ def test_a_time_limit_saves_and_goes_on_and_a_loop_of_stops_or_failures_ends(
         detrun.wait_for_line(stopped, f"saved step {10 * attempt}")
         leader(detrun, stopped).send_signal(signal.SIGTERM)
         detrun.until(lambda: len(detrun.events(stopped)) >= 3 * attempt, "its end")  # noqa: B023
+    for run in (limited, deaf):
+        detrun.until(lambda: "requeued" in detrun.events(run), "its time limit")  # noqa: B023
+        (detrun.runs / run / "go").touch()
     rows = {run: detrun.wait(run, "done", "failed") for run in (stopped, flaky, limited, deaf)}
 
     assert rows[stopped]["reason"] == "SIGTERM, after 1 requeues (max_requeues = 1); `detrun retry` goes on"
@@ -59,7 +60,7 @@ def test_a_time_limit_saves_and_goes_on_and_a_loop_of_stops_or_failures_ends(
     for run in (limited, deaf):
         assert rows[run]["state"] == "done", rows[run]
         assert detrun.events(run)[:4] == ["start", "stopping", "requeued", "start"]
-        assert counted(detrun.runs / run) == count(90)
+        assert counted(detrun.runs / run) == count(60)
     assert "requeued: time limit" in detrun("status", limited).stdout
 
 

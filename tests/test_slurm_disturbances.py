@@ -112,14 +112,16 @@ def test_preemption_loses_no_step_and_too_short_a_grace_time_only_those_since_th
 ) -> None:
     """Preemption is what takes a node; a script that hears no signal is what no grace time is long enough for."""
     runs, _ = submit(on_slurm, ["ours"], "--sbatch", "nodelist=n1")
-    deaf_to = ("--set", "obedience=none", "--set", "steps=200", "--set", "seconds=0.15", "--sbatch", "nodelist=n1")
+    deaf_to = ("--set", "obedience=none", "--set", "steps=60", "--set", "hold=25", "--sbatch", "nodelist=n1")
     deaf = on_slurm.json("submit", counting, "--on", "slurm", *deaf_to)["runs"][0]["id"]
     until_step(on_slurm, runs["ours"], 5)
-    on_slurm.wait_for_line(deaf, "saved step 10")
+    on_slurm.wait_for_line(deaf, "saved step 20")
 
     slurm.run("sbatch", "-p", "urgent", "-w", "n1", "--exclusive", "--wrap", "sleep 1", "-o", "/dev/null")
     on_slurm.until(lambda: "requeued" in on_slurm.events(runs["ours"]), "the preemption")
     waiting = on_slurm.wait(runs["ours"], "requeued")
+    on_slurm.until(lambda: on_slurm.events(deaf).count("start") == 2, "the end of the grace time")
+    (on_slurm.runs / deaf / "go").touch()
     rows = [on_slurm.wait(run, "done", "failed", timeout_s=240) for run in (runs["ours"], deaf)]
 
     assert (waiting["attempts"], waiting["state"]) == (1, "requeued")
@@ -127,7 +129,7 @@ def test_preemption_loses_no_step_and_too_short_a_grace_time_only_those_since_th
     assert "requeued: preempted" in on_slurm("status", runs["ours"]).stdout
     assert last_checkpoint(on_slurm, runs["ours"]) == undisturbed
     assert [event for event in on_slurm.events(deaf) if event != "requeued"] == ["start", "stopping", "start", "done"]
-    assert counted(on_slurm.runs / deaf) == count(200)
+    assert counted(on_slurm.runs / deaf) == count(60)
 
 
 def test_a_lost_node_is_left_for_another_and_a_rank_that_hangs_ends_the_others(

@@ -21,6 +21,7 @@ def blocked(slurm: Cluster) -> Iterator[Cluster]:
     """A cluster on which nothing starts."""
     slurm.run("scontrol", "update", "partitionname=main", "state=down")
     yield slurm
+    slurm.reset()
     slurm.run("scontrol", "update", "partitionname=main", "state=up")
 
 

@@ -91,7 +91,8 @@ def _event(event: Event, *, many: bool) -> str:
 
 def _last_lines(directory: RunDir, events: list[Event]) -> list[str]:
     """What the rank that failed first said last."""
-    failures = [event for event in events if event.event == "failed" and event.attempt == events[-1].attempt]
+    attempt = max((event.attempt for event in events), default=0)
+    failures = [event for event in events if event.event == "failed" and event.attempt == attempt]
     if not failures:
         return []
     first = min(failures, key=lambda event: (bool(event.echo), event.t))

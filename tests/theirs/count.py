@@ -1,7 +1,7 @@
 """The least that torchrun can start: ranks that count, save where they are, and go on from there. Imports no torch.
 
 Its value after the last step tells whether a step was lost or made twice. `--obedience none` ignores every signal, as
-most scripts do; `--fail` raises `--words` at a step on the last rank.
+most scripts do; `--hold` waits at a step for a file `go`; `--fail` raises `--words` at a step on the last rank.
 """
 
 import argparse
@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.05)
     parser.add_argument("--save-every", type=int, default=10)
     parser.add_argument("--obedience", choices=("usr1", "none"), default="usr1")
+    parser.add_argument("--hold", type=int, default=-1)
     parser.add_argument("--fail", type=int, default=-1)
     parser.add_argument("--words", default="cannot count on")
     parser.add_argument("--seed", type=int, default=0)
@@ -34,6 +35,8 @@ def main() -> None:
     while step < args.steps:
         if step == args.fail and rank == world - 1:
             raise ValueError(args.words)
+        while step == args.hold and not stop and not (args.out / "go").exists():
+            time.sleep(0.05)
         time.sleep(args.seconds)
         step += 1
         value = (31 * value + step) % 1_000_003
