@@ -175,7 +175,11 @@ def _show_dry_run(prepared: "Prepared", as_json: bool) -> None:
 def _ask(prepared: "Prepared") -> None:
     hours = prepared.plan.gpu_hours
     if hours > _ASK_ABOVE_GPU_HOURS and sys.stdin.isatty():
-        typer.confirm(f"{len(prepared.todo)} runs, at most {hours:.0f} GPU-hours. Submit?", abort=True, err=True)
+        from detrun.render import plan as screen
+
+        typer.echo(screen.planned(prepared), err=True)
+        runs = "1 run" if len(prepared.todo) == 1 else f"{len(prepared.todo)} runs"
+        typer.confirm(f"{runs}, at most {hours:.0f} GPU-hours. Submit?", abort=True, err=True)
 
 
 def _echo_json(prepared: "Prepared", jobs: dict[str, str], script: str | None, problems: list[UserError]) -> None:

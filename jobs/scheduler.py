@@ -4,10 +4,12 @@ Answers of squeue are kept for a moment in the user's cache folder, so that `--w
 the controller no more than one. A scheduler that does not answer is reported, not waited for.
 """
 
+import fcntl
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -55,18 +57,51 @@ def _queue(users: list[str]) -> Answer:
     """squeue's answer, at most `FRESH_S` old where it answers at all."""
     kept = _cache("squeue", [os.environ.get("SLURM_CONF", ""), *users])
     last = _read(kept)
-    now = time.time()
-    if last and 0 <= now - last.tried_at < FRESH_S:
+    if last and _is_fresh(last):
         return last
+    with _turn(kept.with_suffix(".lock"), wait=last is None) as mine:
+        last = _read(kept)
+        if last and (_is_fresh(last) or not mine):
+            return last
+        answer = _ask_squeue(users, last)
+        _write(kept, answer)
+    return answer
+
+
+def _ask_squeue(users: list[str], last: Answer | None) -> Answer:
     from jobs import slurm
 
+    now = time.time()
     try:
-        answer = Answer(asked_at=now, tried_at=now, error="", rows=slurm.queue(users))
+        return Answer(asked_at=now, tried_at=now, error="", rows=slurm.queue(users))
     except SchedulerError as error:
         old = last or Answer(asked_at=now, tried_at=now, error="", rows=[])
-        answer = Answer(asked_at=old.asked_at, tried_at=now, error=str(error), rows=old.rows)
-    _write(kept, answer)
-    return answer
+        return Answer(asked_at=old.asked_at, tried_at=now, error=str(error), rows=old.rows)
+
+
+def _is_fresh(answer: Answer) -> bool:
+    return 0 <= time.time() - answer.tried_at < FRESH_S
+
+
+@contextmanager
+def _turn(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether it is this process that asks; others that look at the same moment take the last answer.
+
+    Without a cache that can be written everybody asks.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError:
+        yield True
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def _history(on_slurm: Sequence[Facts], rows: dict[tuple[str, int], QueueRow]) -> dict[tuple[str, int], HistoryRow]:

@@ -1,6 +1,8 @@
 """What people and programs read of runs: completion, the notebook's API, JSON as documented, and one run whole."""
 
 import json
+import os
+import pty
 import subprocess
 import sys
 import time
@@ -18,7 +20,6 @@ STATUS_KEYS = {
     "images_per_s", "eta_s", "metrics", "gpu_hours", "attempts", "started_at", "ended_at", "path",
     "start_at", "submitted_at", "hosts", "overrides", "trainer",
 }  # fmt: skip
-METRICS = {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"}
 
 
 def complete(detrun: Detrun, line: str) -> list[str]:
@@ -120,3 +121,24 @@ def test_completion_of_run_ids_asks_no_scheduler_and_reads_no_run(detrun: Detrun
     assert complete(detrun, "detrun cancel digits-") == [f"digits-{number:06x}" for number in range(3)]
     assert "digits" in complete(detrun, "detrun cancel dig")
     assert not Path(detrun.environment["XDG_CACHE_HOME"]).exists()
+
+
+def test_a_large_plan_is_shown_and_asked_about_and_no_means_no(detrun: Detrun, counting: str) -> None:
+    ours, theirs = pty.openpty()
+    os.write(ours, b"n\n")
+    large = ("--on", "slurm", "--gpus", "8", "--nodes", "4", "--time", "2d")
+
+    done = subprocess.run(
+        [EXECUTABLE, "submit", counting, *large],
+        env=detrun.environment,
+        cwd=detrun.folder,
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert "4 nodes x 8 GPUs · 48 h limit · at most 1536 GPU-hours" in done.stderr
+    assert "1 run, at most 1536 GPU-hours. Submit?" in done.stderr
+    assert not detrun.runs.exists()

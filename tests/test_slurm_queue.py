@@ -81,11 +81,12 @@ def test_a_submission_that_breaks_off_after_sbatch_is_found_again(
 
 @pytest.mark.torchrun
 def test_a_run_after_another_waits_for_it_and_one_that_cannot_be_is_refused(on_slurm: Detrun, counting: str) -> None:
-    first = submit(on_slurm, counting, "seed=1", "steps=20")[0]["id"]
+    first = str(submit(on_slurm, counting, "seed=1", "steps=20", "hold=5")[0]["id"])
     second = submit(on_slurm, counting, "seed=2", "steps=2", options=("--after", str(first)))[0]["id"]
     failing = submit(on_slurm, counting, "fail=1")[0]["id"]
     never = submit(on_slurm, counting, "seed=3", options=("--after", str(failing)))[0]["id"]
-    waiting = on_slurm.status(second)[0]
+    waiting = on_slurm.wait_for(str(second), lambda row: row["reason"] != "None")
+    (on_slurm.runs / first / "go").touch()
     rows = {run: on_slurm.wait(run, "done", "failed", "cancelled", "lost") for run in (first, second, failing, never)}
     refused = on_slurm("submit", counting, "--on", "slurm", "--set", "seed=4", "--after", failing, code=1)
 
@@ -101,7 +102,6 @@ def test_status_answers_in_bad_weather_and_says_how_old_its_answer_is(
 ) -> None:
     run = submit(on_slurm, counting)[0]["id"]
     calm = on_slurm.json("status")
-    started = time.monotonic()
 
     blocked.stop_daemon("slurmdbd")
     without_accounting = fresh(on_slurm)
@@ -115,7 +115,6 @@ def test_status_answers_in_bad_weather_and_says_how_old_its_answer_is(
     blocked.start_daemon("slurmctld")
     again = fresh(on_slurm)
 
-    assert time.monotonic() - started < 60
     assert (calm["scheduler"]["ok"], without_accounting["scheduler"]["ok"], again["scheduler"]["ok"]) == (
         True,
         True,
@@ -132,9 +131,9 @@ def test_status_answers_in_bad_weather_and_says_how_old_its_answer_is(
 
 
 def fresh(detrun: Detrun) -> dict[str, object]:
-    """`status` after the last answer has aged."""
+    """`status` after the last answer has aged; it waits for no scheduler longer than a few seconds."""
     time.sleep(3.1)
-    answer: dict[str, object] = detrun.json("status")
+    answer: dict[str, object] = json.loads(detrun("status", "--json", timeout_s=20).stdout)
     return answer
 
 
@@ -152,7 +151,7 @@ def test_squeue_is_asked_once_for_all_runs_and_not_again_for_seconds(
     time.sleep(3.1)
 
     watch = subprocess.Popen(
-        [EXECUTABLE, "status", "--watch", "0.2"],
+        ["env", "--default-signal=INT", EXECUTABLE, "status", "--watch", "0.2"],
         env=on_slurm.environment,
         cwd=on_slurm.folder,
         stdout=subprocess.DEVNULL,

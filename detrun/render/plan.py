@@ -36,10 +36,10 @@ def _headline(prepared: Prepared) -> str:
     nodes = "1 node" if needs.nodes == 1 else f"{needs.nodes} nodes"
     if needs.gpus:
         each = f"{needs.gpus} GPU" if needs.gpus == 1 else f"{needs.gpus} GPUs"
-        hours = f" · at most {plan.gpu_hours:.3g} GPU-hours"
+        hours = f" · at most {words.number(plan.gpu_hours)} GPU-hours"
     else:
         each, hours = f"{needs.procs} CPU process" + ("es" if needs.procs > 1 else ""), ""
-    limit = words.number(needs.time_min / 60) + " h"
+    limit = f"{needs.time_min} min" if needs.time_min < 120 else f"{needs.time_min / 60:.3g} h"
     runs = "1 run" if count == 1 else f"{count} runs"
     return f"Plan: {runs} · {where} · {nodes} x {each} · {limit} limit{hours} · code {prepared.code.label}"
 

@@ -98,7 +98,8 @@ class Soak:
         elif what == "requeue":
             self.cluster.run("scontrol", "requeue", row["job_id"], check=False)
         elif what == "terminate":
-            self.cluster.run("scancel", "--signal=TERM", row["job_id"], check=False)
+            # scancel waits for a job that is not there any more.
+            self.cluster.run("timeout", "5", "scancel", "--signal=TERM", row["job_id"], check=False)
         elif what == "cancel":
             self.detrun("cancel", row["id"], code=None)
         else:
