@@ -20,10 +20,18 @@ Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[int, Meta(ge=0)]
 Rate = Annotated[float, Meta(ge=0.0)]
 Share = Annotated[float, Meta(gt=0.0, le=1.0)]
+Decay = Annotated[float, Meta(ge=0.0, lt=1.0)]
 Zoom = Annotated[float, Meta(ge=0.1, le=4.0)]
 Size = Annotated[int, Meta(ge=32, multiple_of=32)]
 
 CLASSIFIERS = ("darknet53", "darknet-tiny")
+ANCHOR_FREE = ("yolox-darknet53", "yolox-darknet-tiny")
+TORCHVISION = ("fasterrcnn", "retinanet", "fcos", "ssd", "ssdlite")
+# What `model.init` can be beside a file.
+INITS = ("scratch", "torchvision", "torchvision-backbone")
+
+# Below, the last of SSD's maps has no pixel.
+_SMALLEST_SSD = 288
 
 # Levels of NVIDIA's apex, which older detector scripts still name.
 _APEX_LEVELS = {"O0": "fp32", "O1": "fp16", "O2": "fp16", "O3": "fp16"}
@@ -70,17 +78,36 @@ class Data(_Section, frozen=True, kw_only=True):
 class Model(_Section, frozen=True, kw_only=True):
     """Which detector, and what its weights start from.
 
-    `darknet53` and `darknet-tiny` are the backbones alone, to classify.
+    `yolox-*` are the same backbones under decoupled, anchor-free heads, assigned by SimOTA, with a CIoU loss.
+    `darknet53` and `darknet-tiny` are the backbones alone, to classify. `fasterrcnn`, `retinanet` and `fcos` are
+    torchvision's on ResNet-50 with FPN, `ssd` its on VGG-16, `ssdlite` its on MobileNetV3; their `init` is also
+    `torchvision` (trained on COCO), `torchvision-backbone` (a ResNet-50 trained on ImageNet), both from torchvision's
+    cache, or a file of torchvision's (`.pth`).
     `init` is `scratch`, a darknet `.weights` file (whole, or a backbone part such as
     `darknet53.conv.74`), or a checkpoint of ours (`.pt`). `anchors` (width, height in input pixels)
-    and `masks` (anchor indices per scale, coarsest scale first) default to darknet's.
+    and `masks` (anchor indices per scale, coarsest scale first) default to darknet's. `label_smoothing` takes class
+    targets that far from 0 and 1, `sync_norm` normalises over the images of all GPUs.
     """
 
-    name: Literal["yolov3", "yolov3-tiny", "darknet53", "darknet-tiny"] = "yolov3"
+    name: Literal[
+        "yolov3",
+        "yolov3-tiny",
+        "yolox-darknet53",
+        "yolox-darknet-tiny",
+        "darknet53",
+        "darknet-tiny",
+        "fasterrcnn",
+        "retinanet",
+        "fcos",
+        "ssd",
+        "ssdlite",
+    ] = "yolov3"
     init: str = "scratch"
     anchors: tuple[tuple[float, float], ...] | None = None
     masks: tuple[tuple[int, ...], ...] | None = None
     ignore_iou: Fraction = 0.7
+    label_smoothing: Fraction = 0.0
+    sync_norm: bool = False
 
 
 class Augment(_Section, frozen=True, kw_only=True):
@@ -113,13 +140,21 @@ class Augment(_Section, frozen=True, kw_only=True):
 
 
 class Optim(_Section, frozen=True, kw_only=True):
-    """Optimizer. `batch_size` counts images per optimizer step over all processes."""
+    """Optimizer. `batch_size` counts images per optimizer step over all processes.
+
+    `micro_batch` is how many of them a process takes at once, 0 for all of its share; the gradients of several such
+    parts are added up. `clip_norm` bounds the norm of the gradient, 0 for no bound. `ema` is the decay of a moving
+    average of the weights, which is then what is evaluated; 0 keeps none.
+    """
 
     name: Literal["sgd", "adamw"] = "sgd"
     lr: Annotated[float, Meta(gt=0.0)] = 1e-3
     momentum: Fraction = 0.9
     weight_decay: Rate = 5e-4
     batch_size: Positive = 64
+    micro_batch: NonNegative = 0
+    clip_norm: Rate = 0.0
+    ema: Decay = 0.0
 
 
 class Schedule(_Section, frozen=True, kw_only=True):
@@ -205,6 +240,7 @@ def load(table: Mapping[str, Any]) -> Train:
     except msgspec.ValidationError as error:
         raise _explained(error, table) from None
     _refuse_other_task(train)
+    _refuse_misfits(train)
     return train
 
 
@@ -236,6 +272,16 @@ def _refuse_other_task(train: Train) -> None:
     if train.task == "classify":
         raise ConfigError("model.name", f"`{train.model.name}` is no classifier", f"task=classify takes {names}")
     raise ConfigError("model.name", f"`{train.model.name}` is a classifier", f"{names} go with task=classify")
+
+
+def _refuse_misfits(train: Train) -> None:
+    """What some models cannot do."""
+    if train.model.label_smoothing and train.model.name in TORCHVISION:
+        raise ConfigError("model.label_smoothing", f"torchvision's {train.model.name} has none", "leave it at 0")
+    sizes = {"data.image_size": train.data.image_size, "augment.multi_scale": (train.augment.multi_scale or (416,))[0]}
+    for key, size in sizes.items():
+        if train.model.name == "ssd" and size < _SMALLEST_SSD:
+            raise ConfigError(key, f"{size} is too small for ssd", f"at least {_SMALLEST_SSD}, or `model.name=ssdlite`")
 
 
 def _first(section: str, good: list[str]) -> str:

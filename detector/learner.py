@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from detector.average import Average
 from detector.batch import AnyBatch
-from detector.config import Train
+from detector.config import Optim, Train
 from detector.models import Detector, weight_decay_groups
 from detector.processes import Ranks
 from detector.schedule import learning_rate
@@ -16,9 +17,12 @@ _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Learner:
-    """A detector with its optimizer, gradient scaler and schedule. `skipped` counts steps that AMP left out.
+    """A detector with its optimizer, gradient scaler, schedule and average.
 
-    `threads` are the cores that this rank computes with.
+    Attributes:
+        accumulate: micro-batches per step, alike on all ranks.
+        skipped: steps that AMP left out.
+        threads: cores that this rank computes with.
     """
 
     def __init__(self, model: Detector, config: Train, ranks: Ranks, steps: int) -> None:
@@ -28,7 +32,11 @@ class Learner:
         layout = torch.channels_last if ranks.device.type == "cuda" else torch.contiguous_format
         self.model: nn.Module = model.to(ranks.device, memory_format=layout)  # type: ignore[call-overload]
         self.layout = layout
+        if config.model.sync_norm:
+            self.model = ranks.with_shared_norms(self.model)
         self.wrapped = ranks.wrap(self.model)
+        self.average = Average(self.model, config.optim.ema) if config.optim.ema else None
+        self.accumulate = _micro_batches(config.optim, ranks.world)
         self.optimizer = _optimizer(self.model, config)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
         self.skipped = 0
@@ -55,13 +63,27 @@ class Learner:
         torch.manual_seed((self.config.seed << 32) + step * self.ranks.world + self.ranks.rank)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config.optim, self.config.schedule, step, self.steps)
-        parts = [self._backward(batch, last=batch is batches[-1], share=1 / len(batches)) for batch in batches]
+        # A loss is a mean over a micro-batch, and the ranks' gradients are averaged: together, a mean over the batch.
+        images = self.config.optim.batch_size / self.ranks.world
+        parts = [
+            self._backward(batch, last=batch is batches[-1], share=len(batch.images) / images) for batch in batches
+        ]
+        if self.config.optim.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
         before = self.scaler.get_scale()
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.skipped += self.scaler.get_scale() < before
         self.optimizer.zero_grad(set_to_none=True)
+        if self.average:
+            self.average.update(step)
         return torch.stack([torch.stack(list(part.values())) for part in parts]).sum(0), tuple(parts[0])
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model by which the run is judged: the average where there is one."""
+        return self.average.model if self.average else self.model
 
     @property
     def lr(self) -> float:
@@ -70,7 +92,8 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint holds."""
-        return {
+        average = {"average": self.average.model.state_dict()} if self.average else {}
+        return average | {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -80,6 +103,8 @@ class Learner:
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a checkpoint's state."""
         self.model.load_state_dict(state["model"])
+        if self.average:
+            self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.skipped = state["skipped"]
@@ -94,6 +119,12 @@ class Learner:
         if self.wrapped is not self.model:
             self.wrapped.require_backward_grad_sync = True  # type: ignore[assignment]
         return {name: loss.detach() * share for name, loss in losses.items()}
+
+
+def _micro_batches(optim: Optim, world: int) -> int:
+    """Parts into which the largest share of a rank falls."""
+    share = -(-optim.batch_size // world)
+    return -(-share // (optim.micro_batch or share))
 
 
 def _optimizer(model: nn.Module, config: Train) -> torch.optim.Optimizer:

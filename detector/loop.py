@@ -92,11 +92,12 @@ class Trainer:
 
     def _batches(self) -> Iterator[tuple[list[AnyBatch], float]]:
         """This rank's micro-batches of each step that is left, and the seconds waited for them."""
-        batches = iter(self.task.train_loader(self.step, 1))
+        parts = self.learner.accumulate
+        batches = iter(self.task.train_loader(self.step, parts))
         self.pace.reset()
         while True:
             asked = time.monotonic()
-            micro_batches = list(islice(batches, 1))
+            micro_batches = list(islice(batches, parts))
             if not micro_batches:
                 return
             yield micro_batches, time.monotonic() - asked

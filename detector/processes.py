@@ -56,6 +56,19 @@ class Ranks:
             model, device_ids=device_ids, broadcast_buffers=False, gradient_as_bucket_view=True
         )
 
+    def with_shared_norms(self, model: nn.Module) -> nn.Module:
+        """The model with batch normalisation over the images of all ranks.
+
+        Raises:
+            UserError: the ranks are on CPUs, for which torch has no such layer.
+        """
+        if self.world == 1:
+            return model
+        if self.device.type != "cuda":
+            raise UserError("model.sync_norm: torch normalises across processes on GPUs alone", "leave it at false")
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        return converted
+
     def share_buffers(self, model: nn.Module) -> None:
         """Give every rank the batch norm statistics of rank 0, so that all evaluate the same model."""
         if self.world > 1:

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from detector.config import Data
+from detector.config import INITS, Data
 from detector.data.layout import SPLITS, locate, locate_classes, recognise
 from detector.errors import UserError
 from jobs import pool
@@ -20,7 +20,19 @@ from jobs.records import unwritable
 from jobs.staging import source_of
 
 # Parameters of each model at 80 classes; a checkpoint holds them with the optimizer's moments.
-_PARAMETERS = {"yolov3": 62e6, "yolov3-tiny": 9e6, "darknet53": 42e6, "darknet-tiny": 6e6}
+_PARAMETERS = {
+    "yolov3": 62e6,
+    "yolov3-tiny": 9e6,
+    "yolox-darknet53": 63e6,
+    "yolox-darknet-tiny": 8e6,
+    "darknet53": 42e6,
+    "darknet-tiny": 6e6,
+    "fasterrcnn": 42e6,
+    "retinanet": 34e6,
+    "fcos": 32e6,
+    "ssd": 36e6,
+    "ssdlite": 3.4e6,
+}
 _STATES = {"sgd": 2, "adamw": 3}
 # last.pt, best.pt, and the one being written.
 _CHECKPOINTS = 3
@@ -216,7 +228,7 @@ def _empty_categories(path: Path, content: _Coco) -> list[str]:
 def _init(plan: Plan, _: Path) -> None:
     for run in plan.runs:
         init = str(run.config["model"]["init"]) if "model" in run.config else "scratch"
-        if init not in ("", "scratch") and not run.after and not Path(init).is_file():
+        if init not in ("", *INITS) and not run.after and not Path(init).is_file():
             raise CheckError(
                 f"model.init: no file {init}",
                 "give `scratch`, a darknet .weights file, or a checkpoint: --set model.init=FILE",
@@ -241,5 +253,5 @@ def _run_gib(config: dict[str, Any]) -> float:
     if "command" in config:
         return _ROOM_FOR_LOGS_GIB
     parameters = _PARAMETERS[config["model"]["name"]]
-    states = _STATES[config["optim"]["name"]]
+    states = _STATES[config["optim"]["name"]] + bool(config["optim"]["ema"])
     return parameters * 4 * states * _CHECKPOINTS / 2**30 + _ROOM_FOR_LOGS_GIB

@@ -32,8 +32,8 @@ def look(
 
     `going` is asked at every batch, which it is told, and as often on every rank, so that all can vote in it.
     """
-    learner.ranks.share_buffers(learner.model)
-    learner.model.eval()
+    learner.ranks.share_buffers(learner.evaluated)
+    learner.evaluated.eval()
     batches = iter(loader)
     waiting: deque[Future[Found]] = deque()
     found: list[Found] = []
@@ -67,7 +67,7 @@ def _lanes(learner: Learner) -> tuple[ThreadPoolExecutor, int]:
 
 def _of_batch(learner: Learner, batch: Loaded, read: Callable[[Any, Loaded], Found]) -> Found:
     with torch.inference_mode(), learner.autocast():
-        return read(learner.model(learner.images(batch)), batch)
+        return read(learner.evaluated(learner.images(batch)), batch)
 
 
 def record(

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from detector.config import Eval, Model
+from detector.config import ANCHOR_FREE, TORCHVISION, Eval, Model
 
 
 class Detector(nn.Module):
@@ -33,6 +33,14 @@ def build(config: Model, num_classes: int, *, eval: Eval) -> Detector:  # noqa: 
     Raises:
         ConfigError: `anchors` and `masks` that do not fit each other or the network.
     """
+    if config.name in TORCHVISION:
+        from detector.models.torchvision_detectors import TorchvisionDetector
+
+        return TorchvisionDetector(config, num_classes, eval)
+    if config.name in ANCHOR_FREE:
+        from detector.models.yolox import YOLOX
+
+        return YOLOX(config, num_classes, eval)
     from detector.models.yolov3 import YOLOv3
 
     return YOLOv3(config, num_classes, eval)

@@ -22,6 +22,7 @@ class Classifier(Detector):
     def __init__(self, config: Model, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
+        self.smoothing = config.label_smoothing
         backbone = _BACKBONES[config.name]()
         self.backbone = backbone
         self.classifier = nn.Linear(backbone.channels[-1], num_classes)
@@ -35,4 +36,7 @@ class Classifier(Detector):
             logits = logits.float()
             if labels is None:
                 return logits
-            return {"class": cross_entropy(logits, labels, ignore_index=NO_CLASS, reduction="sum") / len(labels)}
+            total = cross_entropy(
+                logits, labels, ignore_index=NO_CLASS, reduction="sum", label_smoothing=self.smoothing
+            )
+            return {"class": total / len(labels)}

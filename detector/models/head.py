@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from detector.models.darknet import ConvBlock
 from detector.models.decode import Prediction
 
+# Input pixels per cell of the first scale; each further one halves them.
+COARSEST_STRIDE = 32
 # What a fresh head expects: about so many objects per map at this input size, and each class this probable.
 _PRIOR_OBJECTS = 8
 _PRIOR_IMAGE_SIZE = 416
@@ -88,8 +90,8 @@ class Head(nn.Module):
         """Start from a low prior, as RetinaNet does (section 4.1), so that the many negatives do not swamp step 1."""
         anchors = len(self.mask)
         bias = torch.zeros(anchors, 5 + num_classes)
-        bias[:, 4] = _logit(_PRIOR_OBJECTS / (anchors * (_PRIOR_IMAGE_SIZE // self.stride) ** 2))
-        bias[:, 5:] = _logit(_PRIOR_CLASS)
+        bias[:, 4] = logit(_PRIOR_OBJECTS / (anchors * (_PRIOR_IMAGE_SIZE // self.stride) ** 2))
+        bias[:, 5:] = logit(_PRIOR_CLASS)
         self.predict.bias = nn.Parameter(bias.flatten())
         nn.init.normal_(self.predict.weight, std=0.01)
 
@@ -107,5 +109,6 @@ class Scale(nn.Module):
         return features, self.head(features)
 
 
-def _logit(probability: float) -> float:
+def logit(probability: float) -> float:
+    """The inverse of the sigmoid."""
     return math.log(probability / (1 - probability))

@@ -12,7 +12,7 @@ from detector.models.decode import Prediction, decode
 
 
 def loss_parts(
-    predictions: Sequence[Prediction], targets: Tensor, anchors: Tensor, ignore_iou: float
+    predictions: Sequence[Prediction], targets: Tensor, anchors: Tensor, ignore_iou: float, smoothing: float = 0.0
 ) -> dict[str, Tensor]:
     """The loss of a batch: `box`, `objectness` and `class`, scalars, sums over the batch divided by B.
 
@@ -25,14 +25,15 @@ def loss_parts(
         targets: (N, 7) float32.
         anchors: (all anchors, 2) float32; in input pixels.
         ignore_iou: predicted boxes of a higher IoU with a ground truth are no negatives.
+        smoothing: class targets are `smoothing / 2` and 1 minus that.
     """
     best = best_anchor(targets, anchors)
-    parts = torch.stack([_scale_parts(prediction, targets, best, ignore_iou) for prediction in predictions])
+    parts = torch.stack([_scale_parts(prediction, targets, best, ignore_iou, smoothing) for prediction in predictions])
     box, objectness, classes = (parts.sum(0) / predictions[0].logits.shape[0]).unbind()
     return {"box": box, "objectness": objectness, "class": classes}
 
 
-def _scale_parts(prediction: Prediction, targets: Tensor, best: Tensor, ignore_iou: float) -> Tensor:
+def _scale_parts(prediction: Prediction, targets: Tensor, best: Tensor, ignore_iou: float, smoothing: float) -> Tensor:
     """(3,): box, objectness and class, summed over the batch."""
     logits, anchors, mask, stride = prediction
     shape = logits[:, :, 0].shape
@@ -44,7 +45,8 @@ def _scale_parts(prediction: Prediction, targets: Tensor, best: Tensor, ignore_i
     trained = positives.trained[:, None]
     nothing = (softplus(objectness) * negatives).sum()
     found = _cross_entropy(found, torch.ones_like(found), trained)
-    labelled = _cross_entropy(classes, positives.classes, trained.expand_as(classes))
+    wanted = positives.classes * (1 - smoothing) + smoothing / 2
+    labelled = _cross_entropy(classes, wanted, trained.expand_as(classes))
     return torch.stack((_box_part(offsets, positives), found + nothing, labelled))
 
 

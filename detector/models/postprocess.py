@@ -26,9 +26,23 @@ def detections(predictions: Sequence[Prediction], rule: Eval) -> list[Tensor]:
         One float32 tensor (K, 6) per image: x1, y1, x2, y2 in input pixels, score, label; by falling score,
         K at most `rule.max_detections`.
     """
-    batch_size = predictions[0].logits.shape[0]
     parts = [_candidates(prediction, rule.score_threshold) for prediction in predictions]
     image, rows = torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    return _best(image, rows, predictions[0].logits.shape[0], rule)
+
+
+def selected(objectness: Tensor, classes: Tensor, corners: Tensor, rule: Eval) -> list[Tensor]:
+    """The same for what is predicted at P points: logits (B, P) and (B, P, C), corners (B, P, 4), all float32."""
+    found = objectness.sigmoid()
+    cell = (found > rule.score_threshold).nonzero(as_tuple=True)
+    scores = found[cell][:, None] * classes[cell].sigmoid()
+    box, label = (scores > rule.score_threshold).nonzero(as_tuple=True)
+    rows = torch.cat((corners[cell][box], scores[box, label, None], label[:, None]), 1)
+    return _best(cell[0][box], rows, len(objectness), rule)
+
+
+def _best(image: Tensor, rows: Tensor, batch_size: int, rule: Eval) -> list[Tensor]:
+    """What is left of candidates (n, 6) after suppression, per image."""
     image, rows = _top(image, rows, batch_size, rule.max_detections * _CANDIDATES_PER_DETECTION)
     kept = suppress(rows[:, :4], image, rows[:, 5], rule.nms_iou, rule.max_detections)
     image, rows = _top(image[kept], rows[kept], batch_size, rule.max_detections)

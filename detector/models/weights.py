@@ -12,6 +12,8 @@ from detector.config import ConfigError
 from detector.errors import UserError
 from detector.models import Detector
 from detector.models.darknet_weights import load_darknet
+from detector.models.torchvision_detectors import TorchvisionDetector
+from detector.models.torchvision_weights import load_torchvision
 
 _BACKBONE = "backbone."
 _DARKNET_NAME = re.compile(r"\.weights$|\.conv\.\d+$")
@@ -23,7 +25,9 @@ def initialise(model: Detector, init: str) -> str:
     Args:
         model: freshly built. Heads stay so where the file has another number of classes.
         init: `scratch`; a darknet file, whole (`yolov3.weights`) or a first part (`darknet53.conv.74`); or a
-            checkpoint (`.pt`) whose key `model` holds a state dict, of a classifier the backbone's alone.
+            checkpoint (`.pt`) whose key `average`, or else `model`, holds a state dict, of a classifier the backbone's
+            alone. A detector of torchvision's takes the words and files of `torchvision_weights.load_torchvision` in
+            place of darknet's.
 
     Returns:
         One line that says what was loaded.
@@ -33,6 +37,8 @@ def initialise(model: Detector, init: str) -> str:
     """
     if init == "scratch":
         return "random weights"
+    if isinstance(model, TorchvisionDetector) and not init.endswith(".pt"):
+        return load_torchvision(model, init)
     path = Path(init)
     if not (_DARKNET_NAME.search(path.name) or path.suffix == ".pt"):
         hint = "`scratch`, a darknet file (*.weights, *.conv.N) or a checkpoint (*.pt)"
@@ -77,7 +83,8 @@ def _head_keys(model: nn.Module) -> set[str]:
 
 def _misfit(theirs: dict[str, Tensor], ours: dict[str, Tensor], heads: set[str]) -> str | None:
     """The first key that only one side has, or whose shape differs in more than the number of classes."""
-    for key in sorted(theirs.keys() | ours.keys()):
+    # Frozen normalisation counts no batches; with or without the count, the layer is the same.
+    for key in sorted(key for key in theirs.keys() | ours.keys() if not key.endswith("num_batches_tracked")):
         if key not in theirs or key not in ours:
             return key
         compared = slice(1 if key in heads else 0, None)
@@ -94,7 +101,7 @@ def _read_checkpoint(path: Path) -> dict[str, Tensor]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, pickle.UnpicklingError) as error:
         raise UserError(f"{problem}: {str(error).splitlines()[0]}") from error
-    state = saved.get("model") if isinstance(saved, dict) else None
+    state = (saved.get("average") or saved.get("model")) if isinstance(saved, dict) else None
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise UserError(f"{problem}: no state dict under the key `model`")
     return state

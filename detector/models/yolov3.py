@@ -13,14 +13,12 @@ from detector.config import ConfigError, Eval, Model
 from detector.models import Detector
 from detector.models.darknet import DarkNet53, DarkNetTiny
 from detector.models.decode import Prediction
-from detector.models.head import Head, Neck, Scale
+from detector.models.head import COARSEST_STRIDE, Head, Neck, Scale
 from detector.models.loss import loss_parts
 from detector.models.postprocess import detections
 
 Anchors = tuple[tuple[float, float], ...]
 Masks = tuple[tuple[int, ...], ...]
-
-_COARSEST_STRIDE = 32
 
 
 class _Family(NamedTuple):
@@ -76,6 +74,7 @@ class YOLOv3(Detector):
         self.num_classes = num_classes
         self.rule = rule
         self.ignore_iou = config.ignore_iou
+        self.smoothing = config.label_smoothing
         self.register_buffer("anchors", torch.tensor(anchors, dtype=torch.float32), persistent=False)
         self.backbone = family.backbone()
         self.scales = nn.ModuleList(_scales(family, anchors, masks, num_classes))
@@ -85,7 +84,7 @@ class YOLOv3(Detector):
         if not self.training:
             return detections(predictions, self.rule)
         assert targets is not None, "training takes targets"
-        return loss_parts(predictions, targets, self.anchors, self.ignore_iou)
+        return loss_parts(predictions, targets, self.anchors, self.ignore_iou, self.smoothing)
 
     def predict(self, images: Tensor) -> list[Prediction]:
         """What each scale says about images (B, 3, H, W), coarsest scale first."""
@@ -97,7 +96,7 @@ class YOLOv3(Detector):
 
 
 def _scales(family: _Family, anchors: Anchors, masks: Masks, num_classes: int) -> Iterator[Scale]:
-    coarser, stride = 0, _COARSEST_STRIDE
+    coarser, stride = 0, COARSEST_STRIDE
     for inputs, widths, width, mask in zip(
         reversed(family.backbone.channels), family.necks, family.heads, masks, strict=True
     ):

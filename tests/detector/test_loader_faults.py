@@ -116,23 +116,17 @@ def damaged(tiny: Path, tmp_path: Path) -> Path:
 def test_images_that_cannot_be_read_are_counted_in_both_splits_and_end_a_run_beyond_the_limit(
     damaged: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def train(limit: int) -> Path:
-        settings = {"epochs": 1, "data__workers": 0, "data__max_bad_images": limit, "data__image_size": 32}
-        run = prepare(tmp_path / f"run{limit}", damaged, **settings)
-        Trainer(run, read_config(run / "config.json"), Ranks(), Control(0, 0)).go()
-        return run
-
-    run = train(3)
+    """Two are as many as the run puts up with; the third is in the val split."""
+    settings = {"epochs": 1, "data__workers": 0, "data__max_bad_images": 2, "data__image_size": 32}
+    run = prepare(tmp_path / "run", damaged, **settings)
+    trainer = Trainer(run, read_config(run / "config.json"), Ranks(), Control(0, 0))
+    with pytest.raises(UserError, match=r"3 images cannot be read, such as 2\.png, 3\.png, 5\.png") as caught:
+        trainer.go()
+    assert "data.max_bad_images=N" in caught.value.hint
     said = capsys.readouterr().out
     assert said.count("warning: cannot read") == 3
     assert "warning: cannot read 3.png; a grey image stands in for it" in said
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert rows[-1]["bad_images"] == 2
-    assert json.loads((run / "eval/epoch_0001.json").read_text())["ground_truth"]["images"] == 7
-    # The third is in the val split.
-    with pytest.raises(UserError, match=r"3 images cannot be read, such as 2\.png, 3\.png, 5\.png") as caught:
-        train(2)
-    assert "data.max_bad_images=N" in caught.value.hint
-    assert (tmp_path / "run2/checkpoints/last.pt").is_file()
-    with pytest.raises(UserError, match="2 images cannot be read"):
-        train(1)
+    assert (run / "checkpoints/last.pt").is_file()
+    assert not (run / "eval").exists()

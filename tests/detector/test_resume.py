@@ -15,7 +15,11 @@ from torchrun import checkpoint, differences, finish, kill_at_step, prepare, sav
 pytestmark = pytest.mark.torchrun
 
 # Everything random is on: augmentation, several sizes, loader processes; the second epoch closes without mosaic.
+# So is what a step has a memory for: the average, and gradients of several parts.
 RESTLESS = {
+    "optim__ema": 0.9,
+    "optim__micro_batch": 2,
+    "optim__clip_norm": 10.0,
     "augment__multi_scale": [64, 96],
     "augment__multi_scale_every": 2,
     "augment__scale": [0.5, 1.5],
@@ -49,6 +53,23 @@ def test_killed_mid_epoch_and_resumed_ends_with_the_same_weights(
     for epoch in (1, 2):
         name = f"eval/epoch_{epoch:04d}.npz"
         assert (calm / name).read_bytes() == (killed / name).read_bytes()
+
+
+def test_a_detector_of_torchvisions_trains_evaluates_and_resumes_through_the_same_loop(
+    tmp_path: Path, tiny: Path
+) -> None:
+    ssdlite = {"model__name": "ssdlite", "epochs": 1}
+    calm = prepare(tmp_path / "calm", tiny, **ssdlite)
+    killed = prepare(tmp_path / "killed", tiny, **ssdlite, **EVERY_STEP)
+
+    finish(calm)
+    kill_at_step(killed, 2)
+    finish(killed)
+
+    assert "resuming at step" in (killed / "log").read_text()
+    assert differences(checkpoint(calm), checkpoint(killed)) == []
+    name = "eval/epoch_0001.npz"
+    assert (calm / name).read_bytes() == (killed / name).read_bytes()
 
 
 def test_a_signal_makes_all_ranks_finish_their_step_save_once_and_resume_at_the_next(

@@ -1,0 +1,125 @@
+"""One optimizer step: the same whatever splits its batch, clipped where asked, averaged beside the weights."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.multiprocessing
+from torch import Tensor, nn
+
+from detector.batch import IMAGE, Batch
+from detector.config import Eval, Model, Optim, Schedule, Train
+from detector.data.sampler import share
+from detector.errors import UserError
+from detector.learner import Learner
+from detector.models import build
+from detector.processes import Ranks
+
+IMAGES = 8
+LR = 1e-3
+TARGETS = torch.tensor([[image, image % 3, 20 + 2 * image, 40, 20, 30, 0] for image in range(IMAGES)]).float()
+
+
+def micro_batch(part: slice) -> Batch:
+    """Some images of one fixed global batch."""
+    images = torch.randint(0, 256, (IMAGES, 3, 64, 64), generator=torch.Generator().manual_seed(3), dtype=torch.uint8)
+    rows = TARGETS[(TARGETS[:, IMAGE] >= part.start) & (TARGETS[:, IMAGE] < part.stop)].clone()
+    rows[:, IMAGE] -= part.start
+    count = part.stop - part.start
+    return Batch(images[part], rows, torch.arange(count), torch.ones(count, 4), torch.ones(count, 2))
+
+
+def learner(ranks: Ranks, **optim: Any) -> Learner:
+    """Batch norm keeps to its running statistics: a layer that looks at its batch cannot be indifferent to splits."""
+    torch.manual_seed(0)
+    config = Train(
+        model=Model(name="yolov3-tiny"),
+        optim=Optim(batch_size=IMAGES, lr=LR, weight_decay=0.0, **optim),
+        schedule=Schedule(burn_in_steps=0),
+    )
+    model = build(config.model, 3, eval=Eval())
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    return Learner(model, config, ranks, steps=10)
+
+
+def after_a_step(ranks: Ranks, **optim: Any) -> list[Tensor]:
+    """The parameters behind one step over this rank's share."""
+    pupil = learner(ranks, **optim)
+    mine = share(IMAGES, ranks.rank, ranks.world)
+    parts = [share(mine.stop - mine.start, part, pupil.accumulate) for part in range(pupil.accumulate)]
+    pupil.step([micro_batch(slice(mine.start + part.start, mine.start + part.stop)) for part in parts], 0)
+    return [parameter.detach().clone() for parameter in pupil.model.parameters()]
+
+
+def step_on_a_rank(rank: int, world: int, port: int, path: str) -> None:
+    torch.set_num_threads(1)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    ranks = Ranks()
+    ranks.join()
+    found = after_a_step(ranks, micro_batch=3)
+    if ranks.is_first:
+        torch.save(found, path)
+    ranks.leave()
+
+
+def test_a_step_is_the_same_whatever_splits_its_batch(tmp_path: Path) -> None:
+    """8 images at once, in uneven parts of 2, 3 and 3, and on 2 ranks that take at most 3 at a time."""
+    start = [parameter.detach().clone() for parameter in learner(Ranks()).model.parameters()]
+    whole = after_a_step(Ranks())
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(step_on_a_rank, (2, port, str(tmp_path / "step.pt")), nprocs=2)
+    spread = torch.load(tmp_path / "step.pt", weights_only=True)
+
+    for split in (after_a_step(Ranks(), micro_batch=3), spread):
+        for before, expected, found in zip(start, whole, split, strict=True):
+            torch.testing.assert_close(found - before, expected - before, rtol=1e-3, atol=1e-6)
+    assert any((one != other).any() for one, other in zip(start, whole, strict=True))
+
+
+def test_the_gradients_norm_is_bounded() -> None:
+    before = torch.cat([each.detach().flatten() for each in learner(Ranks()).model.parameters()])
+    free, bound = (
+        torch.cat([each.flatten() for each in after_a_step(Ranks(), clip_norm=limit)]) - before for limit in (0.0, 0.5)
+    )
+
+    assert free.norm() > LR * 0.5
+    assert bound.norm() == pytest.approx(LR * 0.5, rel=1e-3)
+    assert torch.cosine_similarity(bound, free, 0) > 0.999
+
+
+def test_the_average_follows_beside_the_weights_and_comes_back_with_them() -> None:
+    pupil, batch = learner(Ranks(), ema=0.5), micro_batch(slice(0, IMAGES))
+    raw, expected = pupil.model.state_dict(), {key: value.clone() for key, value in pupil.model.state_dict().items()}
+    for step in range(3):
+        pupil.step([batch], step)
+        decay = min(0.5, (1 + step) / (10 + step))
+        expected = {key: decay * value + (1 - decay) * raw[key] for key, value in expected.items()}
+    state = pupil.state()
+
+    assert pupil.evaluated is not pupil.model
+    for key, value in state["average"].items():
+        torch.testing.assert_close(value, expected[key].to(value.dtype), rtol=1e-4, atol=1e-6)
+        assert torch.equal(state["model"][key], raw[key])
+    assert any((value != raw[key]).any() for key, value in state["average"].items())
+    other = learner(Ranks(), ema=0.5)
+    other.restore(state)
+    assert all(torch.equal(value, state["average"][key]) for key, value in other.evaluated.state_dict().items())
+
+
+def test_without_a_decay_the_weights_themselves_are_evaluated() -> None:
+    pupil = learner(Ranks())
+    assert pupil.evaluated is pupil.model
+    assert "average" not in pupil.state()
+
+
+def test_normalising_across_processes_is_refused_where_torch_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"model\.sync_norm"):
+        Ranks().with_shared_norms(nn.BatchNorm2d(2))
