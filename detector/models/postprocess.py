@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from detector.config import Eval
-from detector.models.decode import Prediction, decode
+from detector.models.decode import Prediction, decode_cells
 
 # Candidates per image that enter the suppression, per detection that may come out of it.
 _CANDIDATES_PER_DETECTION = 30
@@ -33,9 +33,9 @@ def detections(predictions: Sequence[Prediction], rule: Eval) -> list[Tensor]:
 
 def selected(objectness: Tensor, classes: Tensor, corners: Tensor, rule: Eval) -> list[Tensor]:
     """The same for what is predicted at P points: logits (B, P) and (B, P, C), corners (B, P, 4), all float32."""
-    found = objectness.sigmoid()
+    found = _probability(objectness)
     cell = (found > rule.score_threshold).nonzero(as_tuple=True)
-    scores = found[cell][:, None] * classes[cell].sigmoid()
+    scores = found[cell][:, None] * _probability(classes[cell])
     box, label = (scores > rule.score_threshold).nonzero(as_tuple=True)
     rows = torch.cat((corners[cell][box], scores[box, label, None], label[:, None]), 1)
     return _best(cell[0][box], rows, len(objectness), rule)
@@ -52,13 +52,18 @@ def _best(image: Tensor, rows: Tensor, batch_size: int, rule: Eval) -> list[Tens
 def _candidates(prediction: Prediction, threshold: float) -> tuple[Tensor, Tensor]:
     """(n,) int64 images and (n, 6) float32 rows of one scale above the threshold."""
     logits = prediction.logits
-    objectness = logits[:, :, 4].float().sigmoid()
+    objectness = _probability(logits[:, :, 4])
     cell = (objectness > threshold).nonzero(as_tuple=True)
     image, anchor, row, column = cell
-    scores = objectness[cell][:, None] * logits[image, anchor, 5:, row, column].float().sigmoid()
+    scores = objectness[cell][:, None] * _probability(logits[image, anchor, 5:, row, column])
     box, label = (scores > threshold).nonzero(as_tuple=True)
-    edges = torch.stack([edge[cell] for edge in decode(prediction)], 1)
+    edges = torch.stack(decode_cells(prediction, cell), 1)
     return image[box], torch.cat((edges[box], scores[box, label, None], label[:, None]), 1)
+
+
+def _probability(logits: Tensor) -> Tensor:
+    """The sigmoid in float32, by way of float64: see `decode_cells`."""
+    return logits.double().sigmoid().float()
 
 
 def _top(image: Tensor, rows: Tensor, batch_size: int, limit: int) -> tuple[Tensor, Tensor]:

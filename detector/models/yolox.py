@@ -151,7 +151,7 @@ def _points(logits: Tensor, stride: int) -> Points:
     columns = (torch.arange(width, device=logits.device) + 0.5) * stride
     centres = torch.stack((columns.repeat(height), rows.repeat_interleave(width)), 1)
     middle = centres + said[..., :2] * stride
-    half = said[..., 2:4].clamp(max=_LARGEST_LOG_SIZE).exp() * stride / 2
+    half = said[..., 2:4].clamp(max=_LARGEST_LOG_SIZE).double().exp().float() * stride / 2
     return Points(
         corners=torch.cat((middle - half, middle + half), 2),
         objectness=said[..., 4],

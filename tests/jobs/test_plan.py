@@ -40,6 +40,7 @@ def test_every_shipped_recipe_resolves_on_its_own_gpus(name: str) -> None:
 
 def test_the_recipes_of_the_contract_are_there() -> None:
     needed = {"digits", "yolov3-coco", "yolov3-tiny-coco", "yolov3-bccd", "yolov3-tiny-bccd"}
+    needed |= {"fasterrcnn-coco", "retinanet-coco", "fcos-coco", "ssdlite-coco"}
     assert needed <= set(recipe.shipped())
 
 
