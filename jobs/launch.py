@@ -42,6 +42,7 @@ def environment(
     threads = max(1, needs.cpus_per_node // needs.procs_per_node)
     settings = {
         **processes.marks(run.path, place.node),
+        processes.KEY: place.key,
         "DETRUN_CONTROL": str(control),
         "DETRUN_HOST": place.host,
         "DETRUN_ATTEMPT": str(meeting.attempt),

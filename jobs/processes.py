@@ -13,6 +13,7 @@ import psutil
 
 MARK = "DETRUN_RUN"
 NODE = "DETRUN_NODE"
+KEY = "DETRUN_ATTEMPT_KEY"
 
 
 def marks(run: Path, node: int) -> dict[str, str]:
@@ -20,13 +21,14 @@ def marks(run: Path, node: int) -> dict[str, str]:
     return {MARK: str(run.resolve()), NODE: str(node)}
 
 
-def marked(run: Path, node: int | None = None) -> list[psutil.Process]:
-    """Every living process of a run on this machine, of one of its nodes where given.
+def marked(run: Path, node: int | None = None, key: str | None = None) -> list[psutil.Process]:
+    """Every living process of a run on this machine, of one of its nodes and of one attempt where given.
 
     The caller is left out, and what started it: the local queue watches that one.
     """
     us = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     mark = {MARK: str(run.resolve())} if node is None else marks(run, node)
+    mark |= {KEY: key} if key else {}
     found = []
     for process in psutil.process_iter():
         try:

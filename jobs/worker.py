@@ -172,7 +172,7 @@ class Attempt:
         """End where a newer attempt has begun: Slurm requeues a job whose node it lost, and that node may still run."""
         meeting = records.read_record(self.run.path / "rendezvous.json", Meeting)
         if meeting is not None and meeting.key != self.place.key:
-            processes.kill(processes.marked(self.run.path, self.place.node))
+            processes.kill(processes.marked(self.run.path, self.place.node, self.place.key))
             raise SystemExit(1)
 
     def _look_for_stop(self, now: float) -> None:
