@@ -4,6 +4,7 @@ Reads the environment that Slurm or the local queue set, and asks `scontrol` for
 """
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -150,7 +151,11 @@ def _scontrol(*arguments: str) -> str:
 
 
 def scratch(place: Place) -> Path:
-    """A folder on this node for one attempt, in `$TMPDIR` or `/tmp`."""
+    """A new folder on this node for one attempt, in `$TMPDIR` or `/tmp`.
+
+    One that is there is of a killed worker whose job had the same number, on a cluster that counts anew.
+    """
     folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"detrun-{os.getuid()}" / f"{place.key}-{place.node}"
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     return folder

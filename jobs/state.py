@@ -120,8 +120,12 @@ def _from_queue(facts: Facts, row: QueueRow, now: float) -> Standing:
 
 
 def _ended(word: str) -> Standing:
-    """Slurm says that a job is over, and the files do not say how."""
+    """What Slurm's accounting says where the queue has no row: that a job is over, or that it was sent just now."""
     word = word.split()[0]
+    if word in _WAITING:
+        return Standing(state="pending", reason="")
+    if word in _GOING:
+        return Standing(state="running", reason="starting")
     if word == "CANCELLED":
         return Standing(state="cancelled", reason="by scancel")
     if word == "COMPLETED":

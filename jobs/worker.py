@@ -219,6 +219,8 @@ class Attempt:
         outcome = self._outcome()
         if self.stop and outcome != "done" and (exit_code in (None, 0) or self.cut_short or "command" in self.config):
             return self._stopped(self.stop)
+        if outcome == "stopped" and exit_code in (None, 0):
+            return self._requeue("told to stop on another node") if self.place.is_head else 0
         if exit_code in (None, 0) and not self.hung:
             if self.place.is_head:
                 self.log.record("done")

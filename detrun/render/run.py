@@ -65,7 +65,7 @@ def _progress(run: RunStatus) -> str:
 def _evaluation(run: RunStatus) -> str:
     if not run.metrics:
         return "none yet"
-    return "  ".join(f"{name} {words.metric(value)}" for name, value in run.metrics.items())
+    return "  ".join(f"{name} {words.metric(value)}" for name, value in run.metrics.items() if value is not None)
 
 
 def _job(run: RunStatus) -> str:

@@ -81,6 +81,8 @@ FRESH, OLD = 5.0, STALLED_S + 60
         ([(90, "start", 1)], slurm("NODE_FAIL"), "failed"),
         ([(90, "start", 1)], slurm("OUT_OF_MEMORY"), "failed"),
         ([(90, "start", 1)], slurm("PREEMPTED"), "failed"),
+        ([], slurm(history="PENDING"), "pending"),
+        ([], slurm(history="RUNNING"), "running"),
         ([(OLD, "start", 1)], slurm(history="TIMEOUT"), "failed"),
         ([(OLD, "start", 1)], slurm(history="CANCELLED by 0"), "cancelled"),
         ([(OLD, "start", 1)], slurm(), "lost"),
