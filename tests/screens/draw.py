@@ -31,8 +31,8 @@ THEME = TerminalTheme(DARK, LIGHT, [DARK, RED, GREEN, YELLOW, BLUE, MAGENTA, CYA
 def main() -> None:
     """Submit two runs, look at them when the first has an AP, and report them when both are done."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        os.chdir(folder)
         environment = os.environ | {
-            "DETRUN_RUNS": f"{folder}/runs",
             "DETRUN_STATE": f"{folder}/state",
             "COLUMNS": str(COLUMNS),
             "TERM": "xterm-256color",
