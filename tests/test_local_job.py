@@ -105,9 +105,9 @@ def test_cancel_ends_every_process_and_retry_goes_on_from_the_last_checkpoint(de
     ranks = [process for process in detrun.processes() if "detector.train" in process.cmdline()]
     assert ranks == []
     detrun("retry", run)
-    row = detrun.wait_for(run, lambda row: row["attempts"] == 2 and row["state"] == "running" and row["step"] > 4)
-    assert "resuming at step" in detrun.logs(run)
-    assert row["epochs"] == 40
+    detrun.wait_for_line(run, "resuming at step")
+    row = detrun.status(run)[0]
+    assert (row["state"], row["attempts"], row["epochs"]) == ("running", 2, 40)
 
 
 def test_runs_wait_in_line_for_the_cores_they_need(detrun: Detrun) -> None:
