@@ -5,7 +5,8 @@ Out: a `Train` value, or a `ConfigError` that names the key, what is wrong and t
 """
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -210,16 +211,21 @@ class Train(_Section, frozen=True, kw_only=True):
     checkpoint: Checkpoint = Checkpoint()
 
 
-def keys(section: type[msgspec.Struct] = Train, prefix: str = "") -> Iterator[str]:
+@cache
+def keys() -> tuple[str, ...]:
     """Every settable key, dotted, in the order of definition."""
+    return tuple(_keys(Train, ""))
+
+
+def _keys(section: type[msgspec.Struct], prefix: str) -> Iterator[str]:
     for name, hint in get_type_hints(section).items():
         if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
-            yield from keys(hint, f"{prefix}{name}.")
+            yield from _keys(hint, f"{prefix}{name}.")
         else:
             yield prefix + name
 
 
-def nearest(word: str, good: list[str]) -> str:
+def nearest(word: str, good: Sequence[str]) -> str:
     """A hint that names the good word closest to a bad one, `""` where none is close."""
     close = difflib.get_close_matches(word, good, n=1, cutoff=0.5)
     if not close:
@@ -234,7 +240,7 @@ def load(table: Mapping[str, Any]) -> Train:
     Raises:
         ConfigError: an unknown key, a wrong type, or a value out of range.
     """
-    _refuse_unknown(table, list(keys()), "")
+    _refuse_unknown(table, keys(), "")
     try:
         train = msgspec.convert(table, Train)
     except msgspec.ValidationError as error:
@@ -250,7 +256,7 @@ def dump(train: Train) -> dict[str, Any]:
     return plain
 
 
-def _refuse_unknown(table: Mapping[str, Any], good: list[str], prefix: str) -> None:
+def _refuse_unknown(table: Mapping[str, Any], good: Sequence[str], prefix: str) -> None:
     sections = {key[: len(prefix)] + key[len(prefix) :].split(".", 1)[0] for key in good}
     for name, value in table.items():
         path = f"{prefix}{name}"
@@ -284,7 +290,7 @@ def _refuse_misfits(train: Train) -> None:
             raise ConfigError(key, f"{size} is too small for ssd", f"at least {_SMALLEST_SSD}, or `model.name=ssdlite`")
 
 
-def _first(section: str, good: list[str]) -> str:
+def _first(section: str, good: Sequence[str]) -> str:
     return next(key for key in good if key.startswith(f"{section}."))
 
 

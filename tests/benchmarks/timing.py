@@ -14,10 +14,12 @@ EXECUTABLE = Path(sys.executable).parent / "detrun"
 
 
 def of_command(*arguments: str, runs: int = 7, environment: dict[str, str] | None = None) -> list[float]:
-    """Seconds of some runs of the installed `detrun`, after one that warms the caches."""
+    """Seconds of some runs of the installed `detrun`, after one that warms the caches, compiled modules among them."""
+    warm = {**(environment or os.environ)}
+    warm.pop("PYTHONDONTWRITEBYTECODE", None)
 
     def once() -> None:
-        subprocess.run([EXECUTABLE, *arguments], env=environment, capture_output=True, check=True)
+        subprocess.run([EXECUTABLE, *arguments], env=warm, capture_output=True, check=True)
 
     return of_call(once, runs)
 
