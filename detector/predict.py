@@ -15,7 +15,6 @@ import msgspec
 import numpy as np
 import torch
 
-from detector import checkpoint
 from detector.data.header import UNREADABLE, read_header
 from detector.data.image import Pixels, decode
 from detector.data.index import CocoIndex, Int64, starts
@@ -24,9 +23,7 @@ from detector.data.sampler import EvalSampler
 from detector.errors import UserError
 from detector.evaluation import detections as boxes
 from detector.evaluation.detections import Detections
-from detector.models import Detector, build
-from detector.records import Evaluation
-from detector.train import read_config
+from detector.trained import best
 
 _GOLDEN_TURN = 0.61803398875
 
@@ -57,13 +54,15 @@ def predict(run: Path, images: Sequence[Path], out: Path, threshold: float) -> l
     Raises:
         UserError: the run has no evaluated checkpoint, or a file is no image.
     """
-    settings = read_config(run / "config.json")
+    trained = best(run)
+    settings = trained.settings
     if settings.task != "detect":
         raise UserError(f"{run} classifies images, and finds nothing in them")
-    model, names, ids = _best_model(run)
-    index = _index(images, ids, names)
+    by_name = {row.name: row.id for row in trained.evaluation.per_class}
+    ids = np.array([by_name[name] for name in trained.classes], dtype=np.int64)
+    index = _index(images, ids, trained.classes)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = model.to(device).eval()
+    model = trained.model.to(device).eval()
     batches = ImageBatches(index, settings, train=False)
     found = []
     for draw in EvalSampler(images=len(index), config=settings):
@@ -74,19 +73,6 @@ def predict(run: Path, images: Sequence[Path], out: Path, threshold: float) -> l
     out.mkdir(parents=True, exist_ok=True)
     (out / "results.json").write_bytes(msgspec.json.encode(whole.records()))
     return list(_drawn(index, images, whole, out, threshold))
-
-
-def _best_model(run: Path) -> tuple[Detector, list[str], Int64]:
-    """The model, averaged where the run averages, with the names and ids of its classes by label."""
-    path, records = run / "checkpoints" / "best.pt", sorted((run / "eval").glob("epoch_*.json"))
-    if not (path.is_file() and records):
-        raise UserError(f"{run} has no evaluated checkpoint yet", "it has one after its first evaluation")
-    state, settings = checkpoint.load(path), read_config(run / "config.json")
-    names = list(state["classes"])
-    ids = {row.name: row.id for row in msgspec.json.decode(records[-1].read_bytes(), type=Evaluation).per_class}
-    model = build(settings.model, len(names), eval=settings.eval)
-    model.load_state_dict(state["average"] if "average" in state else state["model"])
-    return model, names, np.array([ids[name] for name in names], dtype=np.int64)
 
 
 def _index(images: Sequence[Path], category_ids: Int64, names: Sequence[str]) -> CocoIndex:

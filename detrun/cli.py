@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from detector.errors import UserError
-from detrun import control, data, logs, predict, report, status, submit
+from detrun import control, data, export, logs, predict, report, status, submit
 
 app = typer.Typer(
     name="detrun",
@@ -27,6 +27,7 @@ app.command("logs")(logs.command)
 app.command("cancel")(control.cancel)
 app.command("retry")(control.retry)
 app.command("predict")(predict.command)
+app.command("export")(export.command)
 app.add_typer(data.app, name="data")
 
 

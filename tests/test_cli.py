@@ -21,7 +21,8 @@ def test_help_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["submit", "status", "report", "logs", "cancel", "retry", "predict", "data", "data check", "data fetch"]
+    "verb",
+    ["submit", "status", "report", "logs", "cancel", "retry", "predict", "export", "data", "data check", "data fetch"],
 )
 def test_every_verb_has_help_on_a_plain_terminal(detrun: Detrun, verb: str) -> None:
     shown = detrun(*verb.split(), "--help").stdout
@@ -58,6 +59,7 @@ def test_the_recipes_are_listed_each_with_a_line(detrun: Detrun) -> None:
         (("status", "--state", "runing"), 1, "--state runing", "`running`"),
         (("logs", "@last"), 1, "no run `@last`", "detrun submit"),
         (("report", "no-such-log.txt"), 1, "no-such-log.txt", ""),
+        (("export", "@last", "--onnx"), 1, "no run `@last`", "detrun submit"),
         (("submit",), 2, "which recipe?", ""),
         (("sumbit",), 2, "No such command", ""),
         (("submit", "digits", "--no-such-option"), 2, "No such option", ""),

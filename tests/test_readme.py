@@ -58,7 +58,7 @@ def test_what_is_called_a_key_is_one() -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["submit", "status", "report", "logs", "cancel", "retry", "predict", "data check", "data fetch"]
+    "verb", ["submit", "status", "report", "logs", "cancel", "retry", "predict", "export", "data check", "data fetch"]
 )
 def test_commands_in_the_readme_use_options_that_there_are(detrun: Detrun, verb: str) -> None:
     known = set(re.findall(r"(?<=[\s,])--?[a-zA-Z][\w-]*", detrun(*verb.split(), "--help").stdout))
