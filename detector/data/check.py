@@ -13,9 +13,10 @@ import numpy as np
 
 from detector.config import Data
 from detector.data.digits import resolve_root
+from detector.data.folder import FolderIndex, read_folders
 from detector.data.image import is_whole
 from detector.data.index import SAME_CATEGORIES, CocoIndex
-from detector.data.layout import SPLITS, recognise
+from detector.data.layout import SPLITS, recognise, shows_classes
 from detector.data.read import read_split
 from detector.data.report import HARMLESS, KINDS, Finding
 from detector.data.scan import checked, scan_images
@@ -57,7 +58,10 @@ class Size(msgspec.Struct, kw_only=True):
 
 
 class SplitCheck(msgspec.Struct, kw_only=True):
-    """One split. `box_sizes` counts small, medium and large boxes; `image_sizes` has the most frequent first."""
+    """One split. `box_sizes` counts small, medium and large boxes; `image_sizes` has the most frequent first.
+
+    Both are empty where images lie in folders of classes, and there are no boxes.
+    """
 
     split: str
     source: str
@@ -84,6 +88,8 @@ def check(data: Data, progress: Progress) -> Check:
     Raises:
         UserError: there is no such root, or it shows no layout.
     """
+    if shows_classes(data):
+        return _check_classes(data, progress)
     layout = recognise(data, resolve_root(data.root))
     result = Check(root=data.root, layout=layout, splits=[], errors=[])
     indices: dict[str, CocoIndex] = {}
@@ -95,17 +101,44 @@ def check(data: Data, progress: Progress) -> Check:
         except UserError as error:
             result.errors.append((str(error), error.hint))
             continue
-        broken, repeated = _contents(index, seen, progress)
-        contents = (Finding(kind="broken_files", places=broken), Finding(kind="in_both_splits", places=repeated))
+        contents = _contents(index, seen, progress)
         result.splits.append(_described(split, report.source, index, (*report.findings, *contents)))
-        result.errors += _obstacles(data, split, index, len(broken))
+        result.errors += [*_boxless(split, index), *_broken(data, split, contents[0])]
         indices[split] = index
     if len(indices) == len(SPLITS) and (differ := indices["train"].differences(indices["val"])):
         result.errors.append((f"the splits have other categories: {differ}", SAME_CATEGORIES))
     return result
 
 
-def _contents(index: CocoIndex, seen: dict[bytes, str], progress: Progress) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _check_classes(data: Data, progress: Progress) -> Check:
+    """Images in folders of classes."""
+    result = Check(root=data.root, layout="classes", splits=[], errors=[])
+    try:
+        indices = read_folders(data)
+    except UserError as error:
+        result.errors.append((str(error), error.hint))
+        return result
+    seen: dict[bytes, str] = {}
+    for split, index in zip(SPLITS, indices, strict=True):
+        contents = _contents(index, seen, progress)
+        counts = np.bincount(index.labels, minlength=len(index.classes)).tolist()
+        rows = zip(index.classes, counts, strict=True)
+        result.splits.append(
+            SplitCheck(
+                split=split,
+                source=str(index.root),
+                images=len(index),
+                classes=[ClassCount(name=name, boxes=0, crowds=0, images=count) for name, count in rows],
+                box_sizes={},
+                image_sizes=[],
+                problems=[_problem(finding) for finding in contents if finding.places],
+            )
+        )
+        result.errors += _broken(data, split, contents[0])
+    return result
+
+
+def _contents(index: CocoIndex | FolderIndex, seen: dict[bytes, str], progress: Progress) -> tuple[Finding, Finding]:
     """The files that are no whole image, and those with the content of one seen in a split before."""
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         told = []
@@ -114,16 +147,16 @@ def _contents(index: CocoIndex, seen: dict[bytes, str], progress: Progress) -> t
             progress(len(told), len(index))
     names = [index.name(position) for position in range(len(index))]
     broken = tuple(name for name, (whole, _) in zip(names, told, strict=True) if not whole)
-    repeated = [
+    repeated = tuple(
         f"{name} is {seen[digest]}" for name, (_, digest) in zip(names, told, strict=True) if digest and digest in seen
-    ]
+    )
     seen |= {digest: name for name, (_, digest) in zip(names, told, strict=True) if digest}
-    return broken, tuple(repeated)
+    return Finding(kind="broken_files", places=broken), Finding(kind="in_both_splits", places=repeated)
 
 
-def _content(index: CocoIndex, position: int) -> tuple[bool, bytes]:
+def _content(index: CocoIndex | FolderIndex, position: int) -> tuple[bool, bytes]:
     try:
-        data = np.fromfile(index.path(position), dtype=np.uint8)
+        data = index.content(position)
     except OSError:
         return False, b""
     return is_whole(data), hashlib.blake2b(data.data, digest_size=16).digest()
@@ -166,9 +199,13 @@ def _classes(index: CocoIndex) -> list[ClassCount]:
     return [ClassCount(name=name, boxes=box, crowds=crowd, images=image) for name, box, crowd, image in rows]
 
 
-def _obstacles(data: Data, split: str, index: CocoIndex, broken: int) -> Iterator[tuple[str, str]]:
+def _boxless(split: str, index: CocoIndex) -> Iterator[tuple[str, str]]:
     if not (~index.crowd).any():
         yield f"the {split} split has no box", "crowds and difficult objects alone teach nothing and measure nothing"
+
+
+def _broken(data: Data, split: str, finding: Finding) -> Iterator[tuple[str, str]]:
+    broken = len(finding.places)
     if broken > data.max_bad_images:
         problem = f"{broken} files of the {split} split are no whole images; more than {data.max_bad_images} end a run"
         yield problem, "mend them, or allow more: --set data.max_bad_images=N"

@@ -84,6 +84,14 @@ class CocoIndex:
         """File of an image."""
         return self.folder / self.name(position)
 
+    def content(self, position: int) -> NDArray[np.uint8]:
+        """The bytes of an image's file.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        return np.fromfile(self.path(position), dtype=np.uint8)
+
     def truth(self, position: int) -> Truth:
         """Boxes of an image, as views of the index."""
         rows = slice(self.box_starts[position], self.box_starts[position + 1])

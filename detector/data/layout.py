@@ -86,6 +86,17 @@ def locate_classes(data: Data, root: Path, split: Name) -> Path:
     return folder
 
 
+def shows_classes(data: Data) -> bool:
+    """Whether the root is a tar file, or shows none of the three layouts, but folders of classes in its train split."""
+    root = Path(data.root).expanduser()
+    if root.is_file():
+        return True
+    if data.format != "auto" or not root.is_dir() or _shown(root):
+        return False
+    train = root / (data.train_images or SPELLINGS["train"][0])
+    return train.is_dir() and any(entry.is_dir() for entry in os.scandir(train))
+
+
 def _configured(data: Data, root: Path, split: Name) -> tuple[Path | None, Path | None]:
     annotations, images = getattr(data, f"{split}_annotations"), getattr(data, f"{split}_images")
     return root / annotations if annotations else None, root / images if images else None

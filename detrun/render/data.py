@@ -13,8 +13,11 @@ _SIZES = 3
 
 def checked(result: Check) -> str:
     """What is there, split by split and class by class, and a row for every problem's place."""
-    parts = [f"{result.root}: {result.layout.upper()} layout"]
-    if result.splits:
+    if result.layout == "classes":
+        parts = [f"{result.root}: folders of classes", *([render(_folders(result))] if result.splits else [])]
+    else:
+        parts = [f"{result.root}: {result.layout.upper()} layout"]
+    if result.splits and result.layout != "classes":
         parts += [render(_splits(result)), render(_classes(result))]
     found = _problems(result)
     parts.append(render(found) if found.rows else "no problems")
@@ -48,6 +51,15 @@ def _classes(result: Check) -> Grid:
     names = list(dict.fromkeys(each.name for split in result.splits for each in split.classes))
     by_name = [{each.name: each for each in split.classes} for split in result.splits]
     return Grid(columns, [[Cell(name), *(cell for one in by_name for cell in _class(one.get(name)))] for name in names])
+
+
+def _folders(result: Check) -> Grid:
+    """A class to a row, its images in each split side by side."""
+    columns = [Column("CLASS"), *(Column(f"{split.split.upper()} IMAGES", right=True) for split in result.splits)]
+    rows = [[Cell("all"), *(Cell(str(split.images)) for split in result.splits)]]
+    for row in zip(*(split.classes for split in result.splits), strict=True):
+        rows.append([Cell(row[0].name), *(Cell(str(count.images)) for count in row)])
+    return Grid(columns, rows)
 
 
 def _class(count: ClassCount | None) -> list[Cell]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from class_folder import CLASSES, packed, write_classes
 from command import Detrun
+from torch import nn
 from torchrun import checkpoint, differences, prepare
 
 from detector import config
@@ -133,6 +134,22 @@ def test_a_classifier_of_other_classes_goes_on_with_a_fresh_last_layer(pretraine
     assert "heads fresh" in initialise(model, str(best))
     assert torch.equal(model.state_dict()["backbone.convs.0.conv.weight"], theirs["backbone.convs.0.conv.weight"])
     assert torch.equal(model.classifier.weight, fresh)
+
+
+def test_a_classifiers_smoothed_targets_share_some_of_their_weight_among_all_classes() -> None:
+    """Szegedy et al. 2016, section 7: (1 - s) of the label and s / C of each class."""
+    torch.manual_seed(0)
+    model, images = Classifier(Model(name="darknet-tiny", label_smoothing=0.3), 5), torch.rand(3, 3, 64, 64)
+    nn.init.normal_(model.classifier.weight, std=1.0)
+    labels = torch.tensor([4, 0, -100])
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+    loss = model(images, labels)["class"].item()
+    logs = model.eval()(images).log_softmax(1)
+    expected = -sum(0.7 * logs[at, label] + 0.3 * logs[at].mean() for at, label in ((0, 4), (1, 0))) / 3
+    assert loss == pytest.approx(expected.item(), rel=1e-4)
+    assert loss != pytest.approx(-(logs[0, 4] + logs[1, 0]).item() / 3, rel=1e-2)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from class_folder import packed, write_classes
 from coco_folder import box_row, image_row, write_annotations, write_image
 from command import Detrun
 from file_server import serving
@@ -104,6 +105,40 @@ def test_files_of_other_names_are_checked_where_the_keys_say(detrun: Detrun, bad
     (bad / "annotations/instances_train.json").rename(bad / "boxes.json")
     shown = detrun("data", "check", str(bad), "--set", "data.train_annotations=boxes.json")
     assert "\ntrain\t2\t2\t1\t" in shown.stdout
+
+
+def test_folders_of_classes_are_counted_and_what_cannot_be_read_is_named(detrun: Detrun, tmp_path: Path) -> None:
+    root = write_classes(tmp_path / "classes")
+    cut = root / "train/red/3.jpg"
+    cut.write_bytes(cut.read_bytes()[:-200])
+    (root / "val/blue/9.jpg").write_text("no image")
+    shutil.copyfile(root / "train/green/0.jpg", root / "val/green/again.jpg")
+
+    shown = detrun("data", "check", str(root))
+
+    title, classes, problems = shown.stdout.split("\n\n")
+    assert title == f"{root}: folders of classes"
+    assert classes.splitlines() == [
+        "CLASS\tTRAIN IMAGES\tVAL IMAGES",
+        "all\t36\t14",
+        "blue\t12\t5",
+        "green\t12\t5",
+        "red\t12\t4",
+    ]
+    assert problems.splitlines()[1:] == [
+        "train\tfiles that are no whole image\ta grey image stands in for each\ttrain/red/3.jpg",
+        "val\tfiles that are no whole image\ta grey image stands in for each\tval/blue/9.jpg",
+        "val\tval images that are in the train split too\tkept, and evaluation is too kind\t"
+        "val/green/again.jpg is train/green/0.jpg",
+    ]
+    in_tar = detrun.json("data", "check", str(packed(root, tmp_path / "classes.tar")))
+    assert in_tar["layout"] == "classes"
+    assert in_tar["splits"][1]["classes"][0] == {"name": "blue", "boxes": 0, "crowds": 0, "images": 5}
+    assert in_tar["splits"][0]["problems"][0]["places"] == ["some-name/train/red/3.jpg"]
+    refused = detrun("data", "check", str(root), "--set", "data.max_bad_images=0", code=1)
+    assert "error: 1 files of the val split are no whole images; more than 0 end a run" in refused.stderr
+    shutil.rmtree(root / "val")
+    assert "error: data.val_images: no folder" in detrun("data", "check", str(root), code=1).stderr
 
 
 @pytest.mark.parametrize(

@@ -295,3 +295,30 @@ def test_wild_logits_give_no_nan(seed: int) -> None:
         head.logits.requires_grad_()
     sum(loss(heads, [Box(0, 1, 20, 30, 25, 24, False), Box(1, 0, 30, 30, 60, 60, True)]).values()).backward()
     assert all(head.logits.grad.isfinite().all() for head in heads)
+
+
+def test_smoothed_class_targets_stand_that_far_from_0_and_1() -> None:
+    """One box in one cell: the class part is the cross-entropy of its logits with the targets of the docstring."""
+    heads = predictions(random_logits(3, 1))
+    box = Box(0, 1, 20, 30, 25, 24, False)
+    plain, smoothed = (
+        loss_parts(heads, targets([box]), torch.tensor(ANCHORS), IGNORE, smoothing)["class"].item()
+        for smoothing in (0.0, 0.2)
+    )
+    cells = [
+        head.logits[0, anchor, 5:, int(box.cy // head.stride), int(box.cx // head.stride)]
+        for head in heads
+        for anchor, number in enumerate(head.mask.tolist())
+        if number == 3
+    ]
+    expected = {
+        smoothing: sum(
+            cross_entropy(value, 1 - smoothing / 2 if label == box.label else smoothing / 2)
+            for cell in cells
+            for label, value in enumerate(cell.tolist())
+        )
+        for smoothing in (0.0, 0.2)
+    }
+    assert len(cells) == 2
+    assert (plain, smoothed) == pytest.approx((expected[0.0], expected[0.2]), rel=1e-5)
+    assert abs(plain - smoothed) > 1e-3
