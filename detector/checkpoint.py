@@ -7,10 +7,12 @@ stands. `best.pt` is another name of the `last.pt` of its time.
 import os
 import pickle
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from detector.errors import UserError
 
@@ -42,6 +44,47 @@ def save(path: Path, state: State) -> None:
             raise
         reason = error.strerror if isinstance(error, OSError) else "no space left on device"
         raise UserError(f"cannot write {path}: {reason}", "free some space and `detrun retry` the run") from None
+
+
+class Writer:
+    """Saves in a thread while training goes on, one checkpoint at a time, in the order in which they were given.
+
+    What the state holds when `save` returns is what is written. The interpreter does not end before the thread has.
+    """
+
+    def __init__(self) -> None:
+        self.thread = ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
+        self.pending: Future[None] | None = None
+
+    def save(self, path: Path, state: State) -> None:
+        """Replace a checkpoint, soon.
+
+        Raises:
+            UserError: the one before could not be written.
+        """
+        self.wait()
+        self.pending = self.thread.submit(save, path, on_host(state))
+
+    def wait(self) -> None:
+        """Until what was given is on disk.
+
+        Raises:
+            UserError: it could not be written.
+        """
+        pending, self.pending = self.pending, None
+        if pending is not None:
+            pending.result()
+
+
+def on_host(state: Any) -> Any:
+    """A copy of nested values whose tensors lie in host memory and stay as they are."""
+    if isinstance(state, Tensor):
+        return state.detach().to("cpu", copy=True)
+    if isinstance(state, dict):
+        return {key: on_host(value) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return type(state)(on_host(value) for value in state)
+    return state
 
 
 def load(path: Path, device: torch.device | str = "cpu") -> State:

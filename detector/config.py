@@ -194,13 +194,16 @@ class Checkpoint(_Section, frozen=True, kw_only=True):
 class Train(_Section, frozen=True, kw_only=True):
     """One training run, whole. `log_every` is in optimizer steps; 0 `epochs` evaluate `model.init` as it is.
 
-    `task` is to find objects, or to tell the class of whole images, which pretrains a detector's backbone.
+    `compile` has torch compile the forward and the backward pass, which takes a minute or more at the start, and again
+    for each input size of `augment.multi_scale`. `task` is to find objects, or to tell the class of whole images, which
+    pretrains a detector's backbone.
     """
 
     task: Literal["detect", "classify"] = "detect"
     epochs: NonNegative = 30
     seed: NonNegative = 0
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    compile: bool = False
     log_every: Positive = 20
     data: Data = Data()
     model: Model = Model()
@@ -282,6 +285,9 @@ def _refuse_other_task(train: Train) -> None:
 
 def _refuse_misfits(train: Train) -> None:
     """What some models cannot do."""
+    if train.compile and train.model.name in TORCHVISION:
+        problem = f"torchvision's {train.model.name} has other shapes for every image"
+        raise ConfigError("compile", problem, "leave it at false")
     if train.model.label_smoothing and train.model.name in TORCHVISION:
         raise ConfigError("model.label_smoothing", f"torchvision's {train.model.name} has none", "leave it at 0")
     sizes = {"data.image_size": train.data.image_size, "augment.multi_scale": (train.augment.multi_scale or (416,))[0]}

@@ -79,6 +79,8 @@ def line(row: Metrics) -> str:
         f"{row.images_per_s:.3g} img/s",
         f"data wait {100 * row.data_wait:.0f}%",
     ]
+    if row.mfu is not None:
+        words.append(f"mfu {100 * row.mfu:.0f}%")
     if row.gpu_mem_gib is not None:
         words.append(f"gpu {row.gpu_mem_gib:.1f} GiB")
     if row.skipped:

@@ -1,6 +1,6 @@
 """The model while it learns: one optimizer step, and everything that a checkpoint must hold of it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 from detector.average import Average
 from detector.batch import AnyBatch
+from detector.compilation import compiled
 from detector.config import Optim, Train
 from detector.models import Detector, weight_decay_groups
 from detector.processes import Ranks
 from detector.schedule import learning_rate
+from detector.transfer import Transfer
 
 _DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
@@ -20,8 +22,10 @@ class Learner:
     """A detector with its optimizer, gradient scaler, schedule and average.
 
     Attributes:
+        model: as checkpoints have it.
+        wrapped: the same with the exchange of gradients around it.
+        forward: the same as the step calls it; compiled where the run compiles.
         accumulate: micro-batches per step, alike on all ranks.
-        skipped: steps that AMP left out.
         threads: cores that this rank computes with.
     """
 
@@ -31,15 +35,17 @@ class Learner:
         self.steps = steps
         layout = torch.channels_last if ranks.device.type == "cuda" else torch.contiguous_format
         self.model: nn.Module = model.to(ranks.device, memory_format=layout)  # type: ignore[call-overload]
-        self.layout = layout
+        self.transfer = Transfer(ranks.device, layout)
         if config.model.sync_norm:
             self.model = ranks.with_shared_norms(self.model)
         self.wrapped = ranks.wrap(self.model)
+        self.forward: Callable[..., Any] = compiled(self.wrapped, ranks.device) if config.compile else self.wrapped
         self.average = Average(self.model, config.optim.ema) if config.optim.ema else None
         self.accumulate = _micro_batches(config.optim, ranks.world)
         self.optimizer = _optimizer(self.model, config)
         self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
-        self.skipped = 0
+        self.left_out = torch.zeros((), dtype=torch.int64, device=ranks.device)
+        self.one = torch.ones((), device=ranks.device)
         self.threads = torch.get_num_threads()
 
     def autocast(self) -> torch.autocast:
@@ -49,8 +55,7 @@ class Learner:
 
     def images(self, batch: AnyBatch) -> Tensor:
         """A batch's images on the device: (B, 3, H, W) float in [0, 1]."""
-        images = batch.images.to(self.ranks.device, non_blocking=True)
-        return images.to(torch.float32, memory_format=self.layout).div_(255)
+        return self.transfer.images(batch)
 
     def step(self, batches: Sequence[AnyBatch], step: int) -> tuple[Tensor, tuple[str, ...]]:
         """One optimizer step over this rank's micro-batches of one global batch.
@@ -71,14 +76,16 @@ class Learner:
         if self.config.optim.clip_norm:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
-        before = self.scaler.get_scale()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.skipped += self.scaler.get_scale() < before
+        self._update()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
             self.average.update(step)
         return torch.stack([torch.stack(list(part.values())) for part in parts]).sum(0), tuple(parts[0])
+
+    @property
+    def skipped(self) -> int:
+        """Steps that AMP left out; waits for the device."""
+        return int(self.left_out)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -107,18 +114,28 @@ class Learner:
             self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        self.skipped = state["skipped"]
+        self.left_out.fill_(state["skipped"])
 
     def _backward(self, batch: AnyBatch, *, last: bool, share: float) -> dict[str, Tensor]:
         """Gradients of one micro-batch; the ranks exchange them only behind the last one."""
         if not last and self.wrapped is not self.model:
             self.wrapped.require_backward_grad_sync = False  # type: ignore[assignment]
         with self.autocast():
-            losses = self.wrapped(self.images(batch), batch.targets.to(self.ranks.device, non_blocking=True))
+            losses = self.forward(self.images(batch), self.transfer.copied(batch.targets))
         self.scaler.scale(sum(losses.values()) * share).backward()
         if self.wrapped is not self.model:
             self.wrapped.require_backward_grad_sync = True  # type: ignore[assignment]
         return {name: loss.detach() * share for name, loss in losses.items()}
+
+    def _update(self) -> None:
+        """Step where no gradient has overflowed; the count of the others stays on the device."""
+        if not self.scaler.is_enabled():
+            self.optimizer.step()
+            return
+        before = self.scaler.scale(self.one)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.left_out += self.scaler.scale(self.one) < before
 
 
 def _micro_batches(optim: Optim, world: int) -> int:

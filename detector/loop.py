@@ -26,6 +26,7 @@ from detector.pace import Pace
 from detector.processes import Ranks, Vote
 from detector.records import Evaluation, Metrics, headline
 from detector.task import open_task
+from detector.utilization import Utilization
 
 
 class Trainer:
@@ -42,6 +43,8 @@ class Trainer:
         self.pace = Pace()
         self.losses = LossLog(ranks, tolerant=config.precision == "fp16")
         self.bad: set[str] = set()
+        self.writer = checkpoint.Writer()
+        self.utilization = Utilization(self.learner, config)
         self.saved_at = time.monotonic()
 
     @property
@@ -50,11 +53,19 @@ class Trainer:
         return self.step // self.sampler.steps_per_epoch
 
     def go(self) -> str:
-        """Train to the end, `done`, or until any rank is told to stop, `stopped`."""
+        """Train to the end, `done`, or until any rank is told to stop, `stopped`; what was learnt is on disk then."""
+        outcome = self._go()
+        self.writer.wait()
+        if outcome == "stopped" and self.ranks.is_first:
+            self.journal.event("stopped", step=self.step)
+            self.journal.say(f"stopped at step {self.step}; its checkpoint is on disk")
+        return outcome
+
+    def _go(self) -> str:
         if self.config.epochs == 0:
             self._save()
         if self._at_epoch_end() and not self._evaluate_if_due():
-            return self._stopped()
+            return "stopped"
         for batches, waited_s in self._batches():
             self.vote.ask(self.control.stop_requested)
             self._learn(batches, waited_s)
@@ -62,7 +73,7 @@ class Trainer:
             if stop or due or self._at_epoch_end():
                 self._save()
             if stop or (self._at_epoch_end() and not self._evaluate_if_due()):
-                return self._stopped()
+                return "stopped"
         return "done"
 
     def _learner(self) -> tuple[Learner, int]:
@@ -135,6 +146,7 @@ class Trainer:
     def _log(self) -> None:
         losses, bad = self.losses.read(), self._count_bad()
         images_per_s, data_wait = self.pace.report()
+        size = input_size(self.config.augment, self.config.data.image_size, self.config.seed, self.step - 1)
         if not self.ranks.is_first:
             return
         config, steps = self.config, self.sampler.steps
@@ -152,7 +164,8 @@ class Trainer:
                 lr=self.learner.lr,
                 images_per_s=images_per_s,
                 data_wait=data_wait,
-                image_size=input_size(config.augment, config.data.image_size, config.seed, self.step - 1),
+                image_size=size,
+                mfu=self.utilization.at(images_per_s, size),
                 skipped=self.learner.skipped,
                 bad_images=bad,
                 gpu_mem_gib=self._gpu_mem_gib(),
@@ -166,18 +179,12 @@ class Trainer:
         return torch.cuda.max_memory_allocated(self.ranks.device) / 2**30
 
     def _save(self) -> None:
-        """Rank 0 writes `last.pt`; a model that is broken is not saved over one that is not."""
+        """Rank 0 has `last.pt` written; a model that is broken is not saved over one that is not."""
         self.losses.refuse_broken()
         self.saved_at = time.monotonic()
         if self.ranks.is_first:
             state = self.learner.state() | {"step": self.step, "epoch": self.epoch, "classes": list(self.task.classes)}
-            checkpoint.save(self.checkpoints / "last.pt", state)
-
-    def _stopped(self) -> str:
-        if self.ranks.is_first:
-            self.journal.event("stopped", step=self.step)
-            self.journal.say(f"stopped at step {self.step}; its checkpoint is on disk")
-        return "stopped"
+            self.writer.save(self.checkpoints / "last.pt", state)
 
     def _at_epoch_end(self) -> bool:
         started = self.step > 0 or self.config.epochs == 0
@@ -188,6 +195,8 @@ class Trainer:
         due = self.epoch % self.config.eval.every == 0 or self.epoch == self.config.epochs
         if not due or self.ranks.from_first(self.ranks.is_first and self.journal.scored(self.epoch, self.step)):
             return True
+        # The evaluation forks loader processes and names this checkpoint: no thread may be at work on it.
+        self.writer.wait()
         started = time.monotonic()
         found = self.task.look(self.learner, self._go_on)
         if found is None:

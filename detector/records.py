@@ -32,7 +32,8 @@ class Metrics(_Record, frozen=True, kw_only=True):
     `epoch` counts from 1 and is the one in progress; `step` optimizer steps are done out of `steps`.
     `losses` are the parts that add up to `loss`. `data_wait` is the share of wall time spent waiting
     for the loader. `skipped` counts AMP steps skipped for overflow since the start of the run, `bad_images`
-    the files that could not be read since the start of the attempt.
+    the files that could not be read since the start of the attempt. `mfu` is the share of the GPUs' arithmetic that
+    the model's convolutions use, where the GPU is a known one.
     """
 
     t: float
@@ -46,6 +47,7 @@ class Metrics(_Record, frozen=True, kw_only=True):
     images_per_s: float
     data_wait: float
     image_size: int
+    mfu: float | None = None
     skipped: int = 0
     bad_images: int = 0
     gpu_mem_gib: float | None = None

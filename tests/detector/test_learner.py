@@ -11,7 +11,7 @@ import torch.multiprocessing
 from torch import Tensor, nn
 
 from detector.batch import IMAGE, Batch
-from detector.config import Eval, Model, Optim, Schedule, Train
+from detector.config import ConfigError, Eval, Model, Optim, Schedule, Train, load
 from detector.data.sampler import share
 from detector.errors import UserError
 from detector.learner import Learner
@@ -32,10 +32,11 @@ def micro_batch(part: slice) -> Batch:
     return Batch(images[part], rows, torch.arange(count), torch.ones(count, 4), torch.ones(count, 2))
 
 
-def learner(ranks: Ranks, **optim: Any) -> Learner:
+def learner(ranks: Ranks, *, compile: bool = False, **optim: Any) -> Learner:  # noqa: A002
     """Batch norm keeps to its running statistics: a layer that looks at its batch cannot be indifferent to splits."""
     torch.manual_seed(0)
     config = Train(
+        compile=compile,
         model=Model(name="yolov3-tiny"),
         optim=Optim(batch_size=IMAGES, lr=LR, weight_decay=0.0, **optim),
         schedule=Schedule(burn_in_steps=0),
@@ -117,6 +118,51 @@ def test_without_a_decay_the_weights_themselves_are_evaluated() -> None:
     pupil = learner(Ranks())
     assert pupil.evaluated is pupil.model
     assert "average" not in pupil.state()
+
+
+def test_compiled_steps_learn_the_same_and_their_checkpoints_are_those_of_any_other() -> None:
+    plain, pupil = learner(Ranks(), ema=0.5), learner(Ranks(), compile=True, ema=0.5)
+    for step, boxes in enumerate((8, 5, 3)):
+        batch = micro_batch(slice(0, IMAGES))
+        batch = batch._replace(targets=batch.targets[:boxes])
+        expected, found = plain.step([batch], step), pupil.step([batch], step)
+        torch.testing.assert_close(found[0], expected[0], rtol=1e-4, atol=1e-6)
+        assert found[1] == expected[1]
+    # Another number of boxes is no reason to compile again.
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
+    theirs, ours = plain.state(), pupil.state()
+    for part in ("model", "average"):
+        assert ours[part].keys() == theirs[part].keys()
+    plain.restore(ours)
+    pupil.restore(theirs)
+    assert all(torch.equal(value, ours["model"][key]) for key, value in plain.model.state_dict().items())
+
+
+def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(UserError, match=r"compile: torch needs a C\+\+ compiler on cpu and finds none"):
+        learner(Ranks(), compile=True)
+    with pytest.raises(ConfigError, match="torchvision's fcos has other shapes for every image"):
+        load({"compile": True, "model": {"name": "fcos"}})
+
+
+def test_steps_that_overflow_are_left_out_and_counted() -> None:
+    """In float32, with the scaler of fp16: convolutions in fp16 take minutes on a CPU."""
+    pupil, batch = learner(Ranks()), micro_batch(slice(0, IMAGES))
+    pupil.scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    start = pupil.model.state_dict()["backbone.convs.0.conv.weight"].clone()
+    pupil.step([batch], 0)
+    before = [parameter.detach().clone() for parameter in pupil.model.parameters()]
+    assert pupil.skipped == 0
+    assert not torch.equal(before[0], start)
+    pupil.scaler.update(1e38)
+    pupil.step([batch], 1)
+
+    assert pupil.skipped == pupil.state()["skipped"] == 1
+    assert all(torch.equal(one, other) for one, other in zip(before, pupil.model.parameters(), strict=True))
+    other = learner(Ranks())
+    other.restore(pupil.state())
+    assert other.skipped == 1
 
 
 def test_normalising_across_processes_is_refused_where_torch_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
