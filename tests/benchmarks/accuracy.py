@@ -38,8 +38,8 @@ def run() -> None:
         print(f"{PRETRAINING:<26}top-1 {accuracy:.3f} in {took:.0f} s", flush=True)
         starts = ("--set", f"model.init=scratch,@{PRETRAINING}", "--set", f"epochs={FEW_EPOCHS}")
         rows = _train(detrun, RECIPES[-1], *starts, "--seeds", SEEDS)
-        for start in ("scratch", f"@{PRETRAINING}"):
-            from_it = [row for row in rows if row["overrides"]["model.init"] == start]
+        for start, is_scratch in (("scratch", True), (f"@{PRETRAINING}", False)):
+            from_it = [row for row in rows if (row["overrides"]["model.init"] == "scratch") is is_scratch]
             print(_row(f"{FEW_EPOCHS} epochs, {start}", from_it), flush=True)
 
 
