@@ -33,9 +33,8 @@ class Learner:
         self.config = config
         self.ranks = ranks
         self.steps = steps
-        layout = torch.channels_last if ranks.device.type == "cuda" else torch.contiguous_format
-        self.model: nn.Module = model.to(ranks.device, memory_format=layout)  # type: ignore[call-overload]
-        self.transfer = Transfer(ranks.device, layout)
+        self.model: nn.Module = model.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.transfer = Transfer(ranks.device)
         if config.model.sync_norm:
             self.model = ranks.with_shared_norms(self.model)
         self.wrapped = ranks.wrap(self.model)

@@ -9,19 +9,17 @@ from detector.batch import AnyBatch
 class Transfer:
     """Copies batches to a device, on a GPU in a stream of its own: beside what the GPU computes, not behind it.
 
-    Args:
-        device: where they go.
-        layout: in which the images lie there.
+    Images lie there channels last, which convolutions are fastest on.
     """
 
-    def __init__(self, device: torch.device, layout: torch.memory_format) -> None:
-        self.device, self.layout = device, layout
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
         on_gpu = device.type == "cuda"
         self.stream = torch.cuda.Stream(device) if on_gpu else None  # type: ignore[no-untyped-call]
 
     def images(self, batch: AnyBatch) -> Tensor:
         """(B, 3, H, W) float32 in [0, 1]; as bytes they travel in a quarter of the time."""
-        return self.copied(batch.images).to(torch.float32, memory_format=self.layout).div_(255)
+        return self.copied(batch.images).to(torch.float32, memory_format=torch.channels_last).div_(255)
 
     def copied(self, values: Tensor) -> Tensor:
         """The same on the device, where the current stream can use it; `values` should be pinned."""

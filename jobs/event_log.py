@@ -41,6 +41,10 @@ class EventLog:
         """Nodes that have their copy of the data in this attempt."""
         return sum(event.event == "staged" and event.attempt == self.attempt for event in self.run.all_events())
 
+    def has_failed(self) -> bool:
+        """Whether a node has failed in this attempt."""
+        return any(event.event == "failed" and event.attempt == self.attempt for event in self.run.all_events())
+
     def record(self, name: str, **fields: Any) -> None:
         """Append an event."""
         event = Event(t=time.time(), event=name, attempt=self.attempt, host=self.place.host, **fields)

@@ -4,11 +4,13 @@ It leaves a run without a job id; `status` finds its job by the submission's fol
 what has none.
 """
 
+import getpass
 import os
 import socket
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -20,6 +22,7 @@ from jobs.plan import Executor
 from jobs.records import Job
 from jobs.resources import Resources
 from jobs.rundir import SUBMISSIONS, RunDir
+from jobs.slurm_rows import index
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,7 @@ def hand_over(directories: Sequence[RunDir], batch: Batch) -> dict[str, str]:
         SchedulerError: Slurm refused; the runs are as they were before.
     """
     earlier = [directory.job() for directory in directories]
+    _end_earlier(earlier)
     numbered = list(enumerate(directories))
     jobs = records.side_by_side(lambda pair: _write_job(pair[1], batch, pair[0]), numbered)
     if batch.executor == "local":
@@ -113,6 +117,22 @@ def _to_queue(directories: Sequence[RunDir], jobs: Sequence[Job]) -> dict[str, s
         pool.add(pool.home(), f"{time.time_ns()}-{directory.id}", entry)
     local.ensure()
     return {directory.id: "" for directory in directories}
+
+
+def _end_earlier(jobs: Sequence[Job | None]) -> None:
+    """Of a run that has ended, Slurm may still hold or have put back a job; two would share its directory.
+
+    Where squeue does not answer, that job finds out by itself.
+    """
+    places = {(job.folder, job.index) for job in jobs if job and job.executor == "slurm"}
+    if not places:
+        return
+    from jobs import slurm
+
+    with suppress(SchedulerError):
+        rows = slurm.queue([getpass.getuser()])
+        if left := [row.job_id for row in rows if (row.folder, index(row.job_id)) in places]:
+            slurm.cancel(left)
 
 
 def _write_job(directory: RunDir, batch: Batch, index: int) -> Job:

@@ -34,6 +34,10 @@ class Stop(msgspec.Struct, frozen=True, kw_only=True):
         return self.reason == PREEMPTED
 
 
+# srun sends SIGTERM to the other nodes' workers when one has ended with an error (`--kill-on-bad-exit`).
+FAILED = Stop(reason="another node failed", save=False, requeue=False)
+
+
 def why(run: RunDir, place: Place, number: int | None) -> Stop:
     """What a signal meant; `None` is the local queue's time limit."""
     if run.cancelled.exists():

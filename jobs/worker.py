@@ -9,7 +9,6 @@ rank fails the others end and the cause is on record.
 import os
 import shutil
 import signal
-import subprocess
 import time
 from pathlib import Path
 from types import FrameType
@@ -17,15 +16,16 @@ from typing import Any
 
 import msgspec
 
-from jobs import failure, launch, place, processes, procfs, records, staging
+from jobs import failure, launch, place, records, staging
 from jobs.errors import CheckError, SchedulerError
 from jobs.event_log import RETRY, EventLog
 from jobs.place import Meeting, Place
+from jobs.ranks import Ranks
 from jobs.records import HEARTBEAT_S
 from jobs.resources import Resources
 from jobs.rundir import RunDir
 from jobs.staging import Staging
-from jobs.stopping import Stop, requeue_slurm, why
+from jobs.stopping import FAILED, Stop, requeue_slurm, why
 
 _TICK_S = 0.2
 _HANG_CHECK_S = 5.0
@@ -33,8 +33,6 @@ _STAGING_NEWS_S = 5.0
 _AFTER_REQUEUE_S = 60.0
 # What of the grace time is left for putting the job back where ranks do not end by themselves.
 _REQUEUE_SHARE = 0.25
-# Our trainer's handler first; another one may know only what Slurm and Kubernetes send.
-_STOP_SIGNALS = (signal.SIGUSR2, signal.SIGUSR1, signal.SIGTERM)
 
 
 class Worker:
@@ -62,13 +60,12 @@ class Attempt:
         self.control = place.scratch(where)
         self.config: dict[str, Any] = msgspec.json.decode(run.config_json.read_bytes())
         self.log = EventLog(run, where)
+        self.ranks = Ranks(run, needs, where, self.control)
         self.staging: Staging | None = None
-        self.torchrun: subprocess.Popen[bytes] | None = None
         self.cut_short = False
         self.caught: int | None = None
         self.stop: Stop | None = None
         self.hung: failure.Cause | None = None
-        self.told: set[int] = set()
         self.started = time.monotonic()
         self.next_beat = 0.0
         self.next_hang_check = 0.0
@@ -78,8 +75,10 @@ class Attempt:
 
     def go(self) -> int:
         """Run the attempt to its end and return the exit code of this node's worker."""
-        meeting = self._open()
         try:
+            if self._called_off():
+                return 0
+            meeting = self._open()
             if self.log.requeues > self.needs.max_requeues + self.needs.retries:
                 return self._fail(f"started {self.log.requeues + 1} times (max_requeues = {self.needs.max_requeues})")
             return self._close(self._supervise(meeting))
@@ -90,6 +89,14 @@ class Attempt:
 
     def _catch(self, number: int, _: FrameType | None) -> None:
         self.caught = self.caught or number
+
+    def _called_off(self) -> bool:
+        """Whether the run was cancelled or is a later job's: `scontrol requeue` brings back what had ended."""
+        return self.run.cancelled.exists() or self._superseded()
+
+    def _superseded(self) -> bool:
+        job = self.run.job()
+        return self.place.executor == "slurm" and job is not None and job.job_id not in ("", self.place.job_id)
 
     def _open(self) -> Meeting:
         if self.place.is_head:
@@ -111,22 +118,13 @@ class Attempt:
         self._stage()
         if self.stop:
             return None
-        agent_log = launch.agent_log(self.run, self.log.attempt, self.place.node)
-        agent_log.parent.mkdir(parents=True, exist_ok=True)
-        root = self.staging.root if self.staging else None
-        with agent_log.open("ab") as log:
-            self.torchrun = torchrun = subprocess.Popen(
-                launch.command(self.run, self.config, self.needs, self.place, meeting, root),
-                env=launch.environment(self.run, self.needs, self.place, meeting, self.control, root),
-                cwd=launch.folder(self.run, self.run.run().workdir),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
+        torchrun = self.ranks.start(self.config, meeting, self.staging.root if self.staging else None)
         while torchrun.poll() is None:
             self._tick()
             time.sleep(_TICK_S)
-        processes.kill(processes.marked(self.run.path, self.place.node))
+        if torchrun.returncode and self.stop is None:
+            self._look_for_stop(time.monotonic())
+        self.ranks.kill()
         return torchrun.returncode
 
     def _stage(self) -> None:
@@ -166,13 +164,13 @@ class Attempt:
             self._tell_ranks(now)
         elif now >= self.next_hang_check:
             self.next_hang_check = now + _HANG_CHECK_S
-            self._look_for_hang()
+            self.hung = self.ranks.end_hang() or self.hung
 
     def _give_way(self) -> None:
         """End where a newer attempt has begun: Slurm requeues a job whose node it lost, and that node may still run."""
         meeting = records.read_record(self.run.path / "rendezvous.json", Meeting)
-        if meeting is not None and meeting.key != self.place.key:
-            processes.kill(processes.marked(self.run.path, self.place.node, self.place.key))
+        if self._superseded() or (meeting is not None and meeting.key != self.place.key):
+            self.ranks.kill()
             raise SystemExit(1)
 
     def _look_for_stop(self, now: float) -> None:
@@ -180,9 +178,8 @@ class Attempt:
         timed_out = self.place.executor == "local" and now - self.started > local_limit_s
         if self.caught is None and not timed_out:
             return
-        self.stop = why(self.run, self.place, self.caught)
+        self.stop = FAILED if self.log.has_failed() else why(self.run, self.place, self.caught)
         self.stop_deadline = now + (1 - _REQUEUE_SHARE) * self.needs.grace_s
-        (self.control / "stop").write_text(self.stop.reason)
         self.log.record("stopping", reason=self.stop.reason)
 
     def _tell_ranks(self, now: float) -> None:
@@ -195,28 +192,15 @@ class Attempt:
         overdue = self.stop.requeue and not self.stop.preempted and now > self.stop_deadline
         if overdue or not self.stop.save:
             self.cut_short = True
-            processes.kill(processes.marked(self.run.path, self.place.node))
-            return
-        for rank in processes.children(self.torchrun.pid) if self.torchrun else ():
-            heard = [number for number in _STOP_SIGNALS if procfs.catches(rank.pid, number)]
-            if rank.pid not in self.told and heard:
-                self.told.add(rank.pid)
-                processes.send(rank, heard[0])
-
-    def _look_for_hang(self) -> None:
-        """Every rank beats at every step; all soon wait for one that hangs, so its state has to tell which it is."""
-        beats = [path.stat().st_mtime for path in self.control.glob("beat_*")]
-        if not beats or (silent_s := time.time() - min(beats)) <= self.needs.hang_min * 60:
-            return
-        living = processes.marked(self.run.path, self.place.node)
-        self.hung = failure.hang(living, silent_s)
-        processes.kill(living)
+            self.ranks.kill()
+        else:
+            self.ranks.tell(self.stop.reason)
 
     def _close(self, exit_code: int | None) -> int:
         if self.run.cancelled.exists():
             self.log.record("cancelled")
             return 0
-        outcome = self._outcome()
+        outcome = self.ranks.outcome()
         if self.stop and outcome != "done" and (exit_code in (None, 0) or self.cut_short or "command" in self.config):
             return self._stopped(self.stop)
         if outcome == "stopped" and exit_code in (None, 0):
@@ -244,7 +228,7 @@ class Attempt:
         if cause.local_rank is not None:
             rank = self.place.node * self.needs.procs_per_node + cause.local_rank
         if cause.retriable and not self.place.is_head:
-            time.sleep(_AFTER_REQUEUE_S)
+            self._await_end()
             return 1
         if cause.retriable and self.log.retries < self.needs.retries:
             return self._requeue(RETRY + cause.reason)
@@ -255,21 +239,27 @@ class Attempt:
         return 1
 
     def _requeue(self, reason: str) -> int:
+        """Put the job back, unless somebody has ended it since it was told to stop."""
+        latest = why(self.run, self.place, self.caught)
+        if not latest.requeue:
+            self.log.record("stopping", reason=latest.reason)
+            return 0
         limit = self.needs.max_requeues
         if not reason.startswith(RETRY) and self.log.requeues - self.log.retries >= limit:
             return self._fail(f"{reason}, after {limit} requeues (max_requeues = {limit}); `detrun retry` goes on")
         self.log.record("requeued", reason=reason)
         if self.place.executor == "local":
             return 0
+        self.caught = None
         try:
             requeue_slurm(self.place.job_id)
         except SchedulerError as error:
             return self._fail(str(error))
-        time.sleep(_AFTER_REQUEUE_S)
+        self._await_end()
         return 0
 
-    def _outcome(self) -> str:
-        try:
-            return (self.control / "outcome").read_text()
-        except FileNotFoundError:
-            return ""
+    def _await_end(self) -> None:
+        """Stay until Slurm ends a job that was put back: one that ends before that counts as completed."""
+        deadline = time.monotonic() + _AFTER_REQUEUE_S
+        while self.caught is None and time.monotonic() < deadline:
+            time.sleep(_TICK_S)

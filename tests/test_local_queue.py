@@ -106,3 +106,24 @@ def test_cancel_ends_what_hears_no_signal_and_what_lost_its_parent(detrun: Detru
 
     assert detrun.state(run) in ("cancelled", "failed")
     assert not [process for process in counters if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_after_a_power_cut_a_retry_goes_on_with_what_ran_and_with_what_waited(detrun: Detrun, counting: str) -> None:
+    settings(detrun, "[local]\ncpus = 1\n")
+    sets = ("--set", "seed=1,2", "--set", "steps=20", "--set", "hold=11")
+    first, second = (run["id"] for run in detrun.json("submit", counting, "--on", "local", *sets)["runs"])
+    detrun.wait_for_line(first, "saved step 10")
+    for process in sorted(detrun.processes(), key=lambda process: "jobs.local" not in process.cmdline()):
+        process.kill()
+    lost, waiting = detrun.wait(first, "lost"), detrun.state(second)
+
+    for run in (first, second):
+        (detrun.runs / run / "go").touch()
+    detrun("retry", first)
+    rows = [detrun.wait(run, "done", "failed") for run in (first, second)]
+
+    assert "`detrun retry` resumes it" in lost["reason"]
+    assert waiting == "pending"
+    assert [(row["state"], row["attempts"]) for row in rows] == [("done", 2), ("done", 1)]
+    assert [counted(detrun.runs / run) for run in (first, second)] == [count(20, 1), count(20, 2)]
+    assert "counting from step 10 on" in detrun.logs(first)

@@ -3,6 +3,8 @@
 import json
 import os
 import pty
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -142,3 +144,42 @@ def test_a_large_plan_is_shown_and_asked_about_and_no_means_no(detrun: Detrun, c
     assert "4 nodes x 8 GPUs · 48 h limit · at most 1536 GPU-hours" in done.stderr
     assert "1 run, at most 1536 GPU-hours. Submit?" in done.stderr
     assert not detrun.runs.exists()
+
+
+def test_a_watch_shows_what_runs_before_what_waits_or_has_ended_and_an_interrupt_detaches(
+    detrun: Detrun, counting: str
+) -> None:
+    """Nine runs on a terminal of eight lines, of which the oldest is on."""
+    settings = detrun.folder / "config" / "detrun" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[local]\ncpus = 1\n")
+    sets = ("--set", "seed=1,2,3,4,5,6,7,8,9", "--set", "hold=1")
+    runs = [run["id"] for run in detrun.json("submit", counting, "--on", "local", *sets)["runs"]]
+    detrun.wait(runs[0], "running")
+    ours, theirs = pty.openpty()
+
+    watch = subprocess.Popen(
+        ["env", "--default-signal=INT", EXECUTABLE, "status", "--watch", "0.2"],
+        env=detrun.environment | {"LINES": "8", "COLUMNS": "100", "TERM": "xterm"},
+        cwd=detrun.folder,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = read_until(ours, b"not shown")
+    watch.send_signal(signal.SIGINT)
+    seen += read_until(ours, b"Next: detrun status")
+
+    assert watch.wait(10) == 130
+    assert f"{runs[0].rpartition('-')[2]}  1" in seen
+    assert "● running" in seen
+    assert "8 pending · 1 running · 5 not shown (--all)" in seen
+    assert "detached; the runs go on" in seen
+
+
+def read_until(terminal: int, end: bytes) -> str:
+    """What a program writes to its terminal until some words, without colours and movements of the cursor."""
+    seen = b""
+    while end not in seen:
+        seen += os.read(terminal, 4096)
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())

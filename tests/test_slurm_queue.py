@@ -97,6 +97,17 @@ def test_a_run_after_another_waits_for_it_and_one_that_cannot_be_is_refused(on_s
     assert f"cannot come after {failing}: it is failed" in refused.stderr
 
 
+def test_a_run_that_starts_from_anothers_best_weights_waits_for_it(on_slurm: Detrun, blocked: Cluster) -> None:
+    first = on_slurm.submit("--on", "slurm", "--cpus", "1")[0]
+    second = on_slurm.submit("--on", "slurm", "--cpus", "1", "--set", f"model.init=@{first['id']}")[0]
+
+    config = json.loads((on_slurm.runs / second["id"] / "config.json").read_text())
+    job = blocked.run("scontrol", "show", "job", second["job_id"]).stdout
+
+    assert config["model"]["init"] == str(on_slurm.runs / first["id"] / "checkpoints" / "best.pt")
+    assert f"Dependency=afterok:{first['job_id']}(unfulfilled)" in job
+
+
 def test_status_answers_in_bad_weather_and_says_how_old_its_answer_is(
     on_slurm: Detrun, blocked: Cluster, counting: str
 ) -> None:

@@ -10,6 +10,8 @@ from detrun.render.grid import aligned, on_terminal
 from jobs.overview import RunStatus, Status
 from jobs.state import ENDED
 
+_URGENT = ("running", "stalled", "requeued", "pending", "planned")
+
 
 def follow(look: Callable[[], Status], every_s: float, *, show_all: bool) -> Status:
     """Look until all runs have ended, and return the last look."""
@@ -33,11 +35,15 @@ def _redraw(look: Callable[[], Status], every_s: float, *, show_all: bool) -> St
 
 
 def _screen(known: Status, width: int, height: int, *, show_all: bool) -> str:
-    """As many runs as the terminal is high, those that still go first in line."""
-    runs = sorted(known.runs, key=lambda run: run.state in ENDED)
-    room = len(runs) if show_all else max(3, height - 4)
-    shown = runs[:room]
+    """As many runs as the terminal is high, newest first; where that is too few, those that are on nodes."""
+    room = len(known.runs) if show_all else max(3, height - 4)
+    kept = {run.id for run in sorted(known.runs, key=_urgency)[:room]}
+    shown = [run for run in known.runs if run.id in kept]
     return f"{aligned(screen.table(shown), width)}\n{screen.footer(known, len(shown))}"
+
+
+def _urgency(run: RunStatus) -> int:
+    return _URGENT.index(run.state) if run.state in _URGENT else len(_URGENT)
 
 
 def _print_changes(look: Callable[[], Status], every_s: float) -> Status:

@@ -6,7 +6,7 @@ from datetime import date
 
 import timing
 
-BENCHMARKS = ("commands", "parsers", "page", "evaluation", "overhead", "gpu")
+BENCHMARKS = ("commands", "parsers", "page", "evaluation", "overhead", "gpu", "accuracy")
 
 
 def main(names: list[str]) -> int:

@@ -15,13 +15,14 @@ EXECUTABLE = Path(sys.executable).parent / "detrun"
 
 def of_command(*arguments: str, runs: int = 7, environment: dict[str, str] | None = None) -> list[float]:
     """Seconds of some runs of the installed `detrun`, after one that warms the caches, compiled modules among them."""
+    return of_call(lambda: once(*arguments, environment=environment), runs)
+
+
+def once(*arguments: str, environment: dict[str, str] | None = None) -> None:
+    """One run of the installed `detrun`, which may write compiled modules."""
     warm = {**(environment or os.environ)}
     warm.pop("PYTHONDONTWRITEBYTECODE", None)
-
-    def once() -> None:
-        subprocess.run([EXECUTABLE, *arguments], env=warm, capture_output=True, check=True)
-
-    return of_call(once, runs)
+    subprocess.run([EXECUTABLE, *arguments], env=warm, capture_output=True, check=True)
 
 
 def of_call(call: Callable[[], Any], runs: int = 7) -> list[float]:

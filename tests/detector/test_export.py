@@ -135,10 +135,10 @@ def test_a_run_is_exported_by_command_with_all_that_a_reader_needs(detrun: Detru
 def test_a_run_of_the_anchor_free_family_is_exported(tmp_path: Path, tiny: Path) -> None:
     run = trained(tmp_path / "run", tiny, "yolox-darknet-tiny", ("red", "green"))
     done = export(run, tmp_path / "x.onnx")
-    assert done.outputs == {"boxes": (20, 4), "scores": (20, 2)}
+    assert done.outputs == {"boxes": (84, 4), "scores": (84, 2)}
     assert done.lines()[1].startswith("largest difference to torch over 4 images: boxes ")
     said = said_by(tmp_path / "x.onnx", real_batch(run)[:3])
-    assert said["boxes"].shape == (3, 20, 4)
+    assert said["boxes"].shape == (3, 84, 4)
 
 
 def test_a_classifier_is_exported_as_probabilities(tmp_path: Path) -> None:
