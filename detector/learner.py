@@ -29,9 +29,7 @@ class Learner:
         self.config = config
         self.ranks = ranks
         self.steps = steps
-        layout = torch.channels_last if ranks.device.type == "cuda" else torch.contiguous_format
-        self.model: nn.Module = model.to(ranks.device, memory_format=layout)  # type: ignore[call-overload]
-        self.layout = layout
+        self.model: nn.Module = model.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         if config.model.sync_norm:
             self.model = ranks.with_shared_norms(self.model)
         self.wrapped = ranks.wrap(self.model)
@@ -50,7 +48,7 @@ class Learner:
     def images(self, batch: AnyBatch) -> Tensor:
         """A batch's images on the device: (B, 3, H, W) float in [0, 1]."""
         images = batch.images.to(self.ranks.device, non_blocking=True)
-        return images.to(torch.float32, memory_format=self.layout).div_(255)
+        return images.to(torch.float32, memory_format=torch.channels_last).div_(255)
 
     def step(self, batches: Sequence[AnyBatch], step: int) -> tuple[Tensor, tuple[str, ...]]:
         """One optimizer step over this rank's micro-batches of one global batch.

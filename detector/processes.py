@@ -2,6 +2,7 @@
 
 import os
 from datetime import timedelta
+from inspect import signature
 from typing import Any, TypeVar
 
 import torch
@@ -51,10 +52,13 @@ class Ranks:
         """
         if self.world == 1:
             return model
+        wrapped = nn.parallel.DistributedDataParallel
+        # Newer versions of torch warn of the older name.
+        names = ("forward_sync_buffers", "broadcast_buffers")
+        known = next(name for name in names if name in signature(wrapped).parameters)
         device_ids = [self.device.index] if self.device.type == "cuda" else None
-        return nn.parallel.DistributedDataParallel(
-            model, device_ids=device_ids, broadcast_buffers=False, gradient_as_bucket_view=True
-        )
+        options: dict[str, Any] = {known: False}
+        return wrapped(model, device_ids=device_ids, gradient_as_bucket_view=True, **options)
 
     def with_shared_norms(self, model: nn.Module) -> nn.Module:
         """The model with batch normalisation over the images of all ranks.

@@ -63,10 +63,11 @@ class DarkNet53(nn.Module):
 class DarkNetTiny(nn.Module):
     """The seven convolutions of yolov3-tiny's trunk (layers 0 to 12 of its cfg).
 
-    (B, 3, H, W) to two maps, finest first: C4 (B, 256, H/16, W/16) and C5 (B, 1024, H/32, W/32).
+    (B, 3, H, W) to three maps, finest first: C3 (B, 128, H/8, W/8), C4 (B, 256, H/16, W/16) and
+    C5 (B, 1024, H/32, W/32). yolov3-tiny itself has no use for the first.
     """
 
-    channels = (256, 1024)
+    channels = (128, 256, 1024)
 
     def __init__(self) -> None:
         super().__init__()
@@ -74,11 +75,11 @@ class DarkNetTiny(nn.Module):
         self.convs = nn.ModuleList(ConvBlock(a, b, 3) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        *fine, sixth, seventh = self.convs
-        for number, conv in enumerate(fine):
-            x = conv(max_pool2d(x, 2) if number else x)
+        first, *fine, sixth, seventh = self.convs
+        x = first(x)
+        maps = [x := conv(max_pool2d(x, 2)) for conv in fine]
         coarse = seventh(_same_max_pool(sixth(max_pool2d(x, 2))))
-        return x, coarse
+        return (*maps[-2:], coarse)
 
 
 def _same_max_pool(x: Tensor) -> Tensor:

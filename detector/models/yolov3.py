@@ -89,7 +89,7 @@ class YOLOv3(Detector):
     def predict(self, images: Tensor) -> list[Prediction]:
         """What each scale says about images (B, 3, H, W), coarsest scale first."""
         features, predictions = None, []
-        for scale, x in zip(self.scales, reversed(self.backbone(images)), strict=True):
+        for scale, x in zip(self.scales, reversed(self.backbone(images)), strict=False):
             features, prediction = scale(x, features)
             predictions.append(prediction)
         return predictions
@@ -97,9 +97,8 @@ class YOLOv3(Detector):
 
 def _scales(family: _Family, anchors: Anchors, masks: Masks, num_classes: int) -> Iterator[Scale]:
     coarser, stride = 0, COARSEST_STRIDE
-    for inputs, widths, width, mask in zip(
-        reversed(family.backbone.channels), family.necks, family.heads, masks, strict=True
-    ):
+    channels = family.backbone.channels[-len(masks) :]
+    for inputs, widths, width, mask in zip(reversed(channels), family.necks, family.heads, masks, strict=True):
         neck = Neck(inputs, coarser, widths)
         own = [anchors[index] for index in mask]
         yield Scale(neck, Head(neck.channels, width, anchors=own, mask=mask, stride=stride, num_classes=num_classes))

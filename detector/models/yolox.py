@@ -40,7 +40,7 @@ _FAMILIES = {
         necks=((512, 1024, 512, 1024, 512), (256, 512, 256, 512, 256), (128, 256, 128, 256, 128)),
         width=256,
     ),
-    "yolox-darknet-tiny": _Family(backbone=DarkNetTiny, necks=((256,), ()), width=128),
+    "yolox-darknet-tiny": _Family(backbone=DarkNetTiny, necks=((256,), (128,), (64,)), width=64),
 }
 
 

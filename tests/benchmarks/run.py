@@ -6,7 +6,7 @@ from datetime import date
 
 import timing
 
-BENCHMARKS = ("commands", "parsers", "page")
+BENCHMARKS = ("commands", "parsers", "page", "accuracy")
 
 
 def main(names: list[str]) -> int:

@@ -165,8 +165,8 @@ def test_detections_are_boxes_in_input_pixels_by_falling_score() -> None:
         assert 0 < len(rows) <= 9
         assert (rows[:, 4].diff() <= 0).all()
         assert set(rows[:, 5].tolist()) <= {0.0, 1.0, 2.0}
-        # A fresh head says a box of one stride around its point.
-        assert (rows[:, 2] - rows[:, 0]).min() > 10
+        # A fresh head says a box of one stride, 8 at least, around its point.
+        assert (rows[:, 2] - rows[:, 0]).min() > 6
 
 
 def test_it_learns_two_boxes_by_heart() -> None:
