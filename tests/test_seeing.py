@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -149,7 +150,7 @@ def test_a_large_plan_is_shown_and_asked_about_and_no_means_no(detrun: Detrun, c
 def test_a_watch_shows_what_runs_before_what_waits_or_has_ended_and_an_interrupt_detaches(
     detrun: Detrun, counting: str
 ) -> None:
-    """Nine runs on a terminal of eight lines, of which the oldest is on."""
+    """Nine runs on a terminal of eight lines, of which the oldest is on. The line below them is left to the `^C`."""
     settings = detrun.folder / "config" / "detrun" / "config.toml"
     settings.parent.mkdir(parents=True)
     settings.write_text("[local]\ncpus = 1\n")
@@ -166,7 +167,7 @@ def test_a_watch_shows_what_runs_before_what_waits_or_has_ended_and_an_interrupt
         stderr=theirs,
     )
     os.close(theirs)
-    seen = read_until(ours, b"not shown")
+    seen = read_until(ours, f"Next: detrun logs -f {runs[0].rpartition('-')[2]}\r\n".encode())
     watch.send_signal(signal.SIGINT)
     seen += read_until(ours, b"Next: detrun status")
 
@@ -180,6 +181,7 @@ def test_a_watch_shows_what_runs_before_what_waits_or_has_ended_and_an_interrupt
 def read_until(terminal: int, end: bytes) -> str:
     """What a program writes to its terminal until some words, without colours and movements of the cursor."""
     seen = b""
-    while end not in seen:
+    while end not in re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", seen):
+        assert select.select([terminal], [], [], 60)[0], seen
         seen += os.read(terminal, 4096)
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())

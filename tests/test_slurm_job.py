@@ -51,7 +51,8 @@ def test_two_nodes_train_one_model_under_torchrun(on_slurm: Detrun) -> None:
 
 
 def test_status_follows_a_run_through_every_state(on_slurm: Detrun, slurm: Cluster) -> None:
-    blocker = slurm.run("sbatch", "--parsable", "-N2", "--exclusive", "--wrap", "sleep 300").stdout.strip()
+    both = ("-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 300")
+    blocker = slurm.run("sbatch", "--parsable", *both).stdout.strip()
     run = on_slurm.submit("--on", "slurm", "--cpus", "1", epochs=1)[0]["id"]
 
     waiting = on_slurm.wait_for(run, lambda row: row["state"] == "pending" and row["reason"] == "Resources")

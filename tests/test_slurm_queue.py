@@ -186,7 +186,7 @@ def test_a_job_of_somebody_else_with_the_same_number_is_not_ours(
     run = str(submit(on_slurm, counting)[0]["id"])
     record = on_slurm.runs / run / "job.json"
     job = json.loads(record.read_text())
-    other = blocked.run("sbatch", "--parsable", "--wrap", "true").stdout.strip()
+    other = blocked.run("sbatch", "--parsable", "-o", "/dev/null", "--wrap", "true").stdout.strip()
     blocked.run("scancel", job["job_id"])
     record.write_text(
         json.dumps(job | {"job_id": other, "submitted_at": job["submitted_at"] - 3600, "folder": "/gone"})

@@ -23,10 +23,11 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 class Column(msgspec.Struct, frozen=True):
-    """A column's title, and whether its cells are numbers."""
+    """A column's title, whether its cells are numbers, and whether it is cut before others are."""
 
     title: str
     right: bool = False
+    yields: bool = False
 
 
 class Grid(msgspec.Struct, frozen=True):
@@ -68,9 +69,11 @@ def aligned(grid: Grid, columns: int, *, colour: bool = True) -> str:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for column in grid.columns:
-        table.add_column(column.title, justify="right" if column.right else "left", no_wrap=True, overflow="ellipsis")
+        # What rich may wrap is what it makes narrower first.
+        title = Text(column.title, no_wrap=True, overflow="ellipsis")
+        table.add_column(title, justify="right" if column.right else "left", no_wrap=not column.yields)
     for row in grid.rows:
-        table.add_row(*(Text(cell.text, style=cell.style) for cell in row))
+        table.add_row(*(Text(cell.text, style=cell.style, no_wrap=True, overflow="ellipsis") for cell in row))
     out = StringIO()
     console = Console(file=out, width=columns, force_terminal=colour, no_color=not _colours(), highlight=False)
     console.print(table)

@@ -50,9 +50,10 @@ def table(runs: Sequence[RunStatus]) -> Grid:
     everything = not on_terminal()
     columns = [Column("RUN")]
     columns += [Column("RECIPE")] * (many_recipes or everything)
-    columns += [Column(key) for key in varied]
-    columns += [Column("STATE"), Column("EPOCH"), Column("LOSS"), Column("AP", right=True), Column("IMG/S", right=True)]
-    columns += [Column("GPU-H", right=True)] * (spend or everything) + [Column("ETA")]
+    columns += [Column(key, yields=True) for key in varied]
+    columns += [Column("STATE"), Column("EPOCH", yields=True), Column("LOSS", yields=True)]
+    columns += [Column("AP", right=True), Column("IMG/S", right=True)]
+    columns += [Column("GPU-H", right=True)] * (spend or everything) + [Column("ETA", yields=True)]
     columns += [Column("JOB"), Column("STARTED"), Column("PATH")] * everything
     rows = []
     for run in runs:

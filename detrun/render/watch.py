@@ -19,19 +19,25 @@ def follow(look: Callable[[], Status], every_s: float, *, show_all: bool) -> Sta
 
 
 def _redraw(look: Callable[[], Status], every_s: float, *, show_all: bool) -> Status:
-    from rich.console import Console
+    """The line below the table stays empty: the `^C` that a terminal shows must not wrap and shift the last drawing."""
+    from rich.console import Console, Group
     from rich.live import Live
     from rich.text import Text
 
     console = Console()
     known = look()
     with Live(console=console, auto_refresh=False, vertical_overflow="crop") as live:
-        while True:
-            live.update(Text.from_ansi(_screen(known, console.width, console.height, show_all=show_all)), refresh=True)
-            if _over(known):
-                return known
-            time.sleep(every_s)
-            known = look()
+        table = Text()
+        try:
+            while True:
+                table = Text.from_ansi(_screen(known, console.width, console.height, show_all=show_all))
+                live.update(Group(table, ""), refresh=True)
+                if _over(known):
+                    return known
+                time.sleep(every_s)
+                known = look()
+        finally:
+            live.update(table)
 
 
 def _screen(known: Status, width: int, height: int, *, show_all: bool) -> str:
