@@ -172,12 +172,12 @@ def _reason(event: Event | None) -> str:
 
 
 def _seconds(events: Iterable[Event]) -> float:
-    """How long the attempts lasted, summed; each ends with its last event."""
-    spans: dict[int, tuple[float, float]] = {}
+    """How long the attempts lasted, summed; each ends with its last event. A clock that is set back takes nothing."""
+    total, before = 0.0, dict[int, float]()
     for event in events:
-        first, _ = spans.get(event.attempt, (event.t, event.t))
-        spans[event.attempt] = (first, event.t)
-    return sum(max(0.0, last - first) for first, last in spans.values())
+        total += max(0.0, event.t - before.get(event.attempt, event.t))
+        before[event.attempt] = event.t
+    return total
 
 
 def _summary(path: Path) -> Summary | None:

@@ -1,6 +1,8 @@
 """Run directories: where everything of a run lies, and creating, finding and listing them."""
 
 import os
+from itertools import accumulate
+from operator import itemgetter
 from pathlib import Path
 
 import msgspec
@@ -89,13 +91,19 @@ class RunDir:
         return self.logs / f"attempt_{attempt}"
 
     def all_events(self, nodes: int | None = None) -> list[Event]:
-        """Every event of every node, in order of time; `nodes` is how many the job has, where that is known."""
+        """Every event of every node, in order of time; `nodes` is how many the job has, where that is known.
+
+        Of one node the order is that of its file, also where its clock was set back.
+        """
         if nodes is None:
             job = self.job()
             nodes = job.resources.nodes if job else 1
         paths = [self.events, *(self.path / f"events.node{node}.jsonl" for node in range(1, nodes))]
-        events = [event for path in paths for event in decode_lines(_bytes(path), Event)]
-        return sorted(events, key=lambda event: event.t)
+        timed: list[tuple[float, Event]] = []
+        for path in paths:
+            events = decode_lines(_bytes(path), Event)
+            timed += zip(accumulate((event.t for event in events), max), events, strict=True)
+        return [event for _, event in sorted(timed, key=itemgetter(0))]
 
 
 def default_runs() -> Path:

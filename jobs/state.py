@@ -92,7 +92,7 @@ def _on_slurm(facts: Facts, scheduler: Scheduler, now: float) -> Standing:
         return _from_files(facts, now)
     if place in scheduler.history:
         return _ended(scheduler.history[place].state)
-    if now - facts.job.submitted_at < _SETTLING_S:
+    if abs(now - facts.job.submitted_at) < _SETTLING_S:
         return Standing(state="pending", reason="just submitted")
     if not facts.job.job_id:
         return Standing(state="planned", reason="its submission broke off; submit it again")
@@ -147,7 +147,7 @@ def _on_machine(facts: Facts, path: str, scheduler: Scheduler, now: float) -> St
             return _stalled(facts, now)
         reason = _doing(facts) if facts.progress or facts.last == "staging" else "starting"
         return Standing(state="running", reason=reason, start_at=facts.attempt_started_at)
-    if now - facts.job.submitted_at < _SETTLING_S and not _ran(facts):
+    if abs(now - facts.job.submitted_at) < _SETTLING_S and not _ran(facts):
         return Standing(state="pending", reason="just submitted")
     if facts.last == "requeued" and facts.beat_at is not None and now - facts.beat_at < _SETTLING_S:
         return Standing(state="requeued", reason=facts.reason)

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import signal
 import subprocess
 import time
@@ -35,9 +34,7 @@ def test_a_thousand_runs_are_one_array_and_the_sweep_can_grow_and_shrink(
     on_slurm: Detrun, blocked: Cluster, counting: str
 ) -> None:
     seeds = ",".join(map(str, range(1000)))
-    started = time.monotonic()
     planned = submit(on_slurm, counting, f"seed={seeds}", options=("--max-parallel", "7"))
-    took_s = time.monotonic() - started
     grown = submit(on_slurm, counting, "seed=998,999,1000")
     shrunk = submit(on_slurm, counting, "seed=5,6")
     rows = on_slurm.status()
@@ -45,7 +42,6 @@ def test_a_thousand_runs_are_one_array_and_the_sweep_can_grow_and_shrink(
     arrays = {str(run["job_id"]).partition("_")[0] for run in planned}
     assert len(arrays) == 1
     assert "ArrayTaskThrottle=7" in blocked.run("scontrol", "show", "job", *arrays).stdout
-    assert took_s < 5 * max(1.0, os.getloadavg()[0] / 2), "1,000 runs in 5 s, longer where others use the machine"
     assert [(run["state"], run["submit"]) for run in grown] == [("pending", False), ("pending", False), (None, True)]
     assert [run["submit"] for run in shrunk] == [False, False]
     assert len(rows) == 1001
@@ -95,6 +91,19 @@ def test_a_run_after_another_waits_for_it_and_one_that_cannot_be_is_refused(on_s
     assert rows[second]["started_at"] >= rows[first]["ended_at"]
     assert rows[never]["state"] == "cancelled"
     assert f"cannot come after {failing}: it is failed" in refused.stderr
+
+
+def test_a_run_that_waits_says_when_it_may_start(on_slurm: Detrun, counting: str) -> None:
+    run = str(submit(on_slurm, counting, options=("--sbatch", "begin=now+1hour"))[0]["id"])
+    expected = time.time() + 3600
+
+    row = on_slurm.wait_for(run, lambda row: row["start_at"])
+    screen = on_slurm("status").stdout
+    on_slurm("cancel", run)
+
+    assert (row["state"], row["reason"]) == ("pending", "BeginTime")
+    assert abs(row["start_at"] - expected) < 120
+    assert "start ~" in screen
 
 
 def test_a_run_that_starts_from_anothers_best_weights_waits_for_it(on_slurm: Detrun, blocked: Cluster) -> None:

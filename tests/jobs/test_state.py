@@ -146,3 +146,29 @@ def test_time_on_nodes_sums_the_attempts_without_the_waits_between(tmp_path: Pat
     run = make_run(tmp_path, (400, "start", 1), (300, "requeued", 1), (100, "start", 2), (40, "heartbeat", 2))
 
     assert facts.gather(run).node_s == 160
+
+
+def test_a_clock_that_is_set_back_or_ahead_loses_no_time_and_stalls_nothing(tmp_path: Path) -> None:
+    """The node's clock is an hour ahead, and set right between two heartbeats."""
+    hour = 3600
+    run = make_run(
+        tmp_path,
+        *((400 - hour, "start", 1), (300 - hour, "heartbeat", 1), (290, "heartbeat", 1), (40, "heartbeat", 1)),
+    )
+    ahead = make_run(tmp_path / "ahead", (-hour, "start", 1), (-hour - 60, "heartbeat", 1))
+
+    assert facts.gather(run).node_s == 100 + 250
+    assert standing(run, slurm("RUNNING")).state == "running"
+    assert standing(ahead, slurm("RUNNING")).state == "running"
+    assert standing(ahead, slurm()).state == "running"
+
+
+def test_the_order_of_a_nodes_events_is_that_of_its_file_whatever_its_clock_says(tmp_path: Path) -> None:
+    run = make_run(tmp_path, (0, "start", 1), (3600, "stopping", 1), (3590, "requeued", 1))
+
+    assert standing(run, slurm(ok=False)).state == "requeued"
+
+
+def test_a_login_node_whose_clock_was_set_back_does_not_wait_for_a_job_that_is_gone(tmp_path: Path) -> None:
+    assert standing(make_run(tmp_path, submitted_at=NOW + 3600), slurm()).state == "lost"
+    assert standing(make_run(tmp_path / "new", submitted_at=NOW + 5), slurm()).state == "pending"
