@@ -87,7 +87,7 @@ def obvious_matches(points: Points, targets: Tensor) -> tuple[dict[tuple[int, in
     return {key: min(bid)[1] for key, bid in bids.items()}, ignored
 
 
-def obvious_loss(points: Points, targets: Tensor) -> dict[str, float]:
+def obvious_loss(points: Points, targets: Tensor, smoothing: float) -> dict[str, float]:
     owner, ignored = obvious_matches(points, targets)
     total = {"box": 0.0, "objectness": 0.0, "class": 0.0}
     for image in range(3):
@@ -103,13 +103,14 @@ def obvious_loss(points: Points, targets: Tensor) -> dict[str, float]:
             total["objectness"] -= share * math.log(said)
             total["box"] += 5 * share * float(complete_box_iou_loss(predicted, box, reduction="sum"))
             for c, score in enumerate(points.classes[image, p].sigmoid().tolist()):
-                want = float(box_iou(predicted, box)) if c == label else 0.0
+                want = float(box_iou(predicted, box)) * (1 - smoothing / 2 if c == label else smoothing / 2)
                 total["class"] -= share * (want * math.log(score) + (1 - want) * math.log(1 - score))
     return total
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_assignment_and_loss_are_those_of_the_obvious_reference(seed: int) -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_assignment_and_loss_are_those_of_the_obvious_reference(seed: int, smoothing: float) -> None:
     points, targets = random_case(seed)
 
     matches = assign(points, targets)
@@ -119,8 +120,8 @@ def test_assignment_and_loss_are_those_of_the_obvious_reference(seed: int) -> No
     assert found == owner
     assert int(matches.trained.sum()) == len(owner) >= 10
     assert {tuple(at) for at in matches.ignored.nonzero().tolist()} == ignored
-    parts = loss_parts(points, targets, matches, 0.0)
-    for name, value in obvious_loss(points, targets).items():
+    parts = loss_parts(points, targets, matches, smoothing)
+    for name, value in obvious_loss(points, targets, smoothing).items():
         assert parts[name].item() == pytest.approx(value, rel=1e-4), name
 
 

@@ -1,0 +1,145 @@
+"""Side by side with ultralytics on this machine: YOLOv3-tiny from scratch on BCCD at 256 px, AP at equal seconds.
+
+Both have the same images, image size and batch, all cores, and so many seconds of training; imports, the data set's
+first reading and the evaluation come on top on either side. Ultralytics is installed into an environment of its own,
+beside the same torch. The seeds are the outer loop, so that what is printed is fair wherever it is interrupted.
+"""
+
+import itertools
+import json
+import os
+import statistics
+import subprocess
+import sys
+import sysconfig
+import tempfile
+import venv
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from command import Detrun
+
+RECIPES = ("yolov3-tiny-bccd", "yolox-darknet-tiny-bccd")
+SECONDS = (60, 180, 300)
+SEEDS = (0, 1, 2)
+SIZE, BATCH = 256, 4
+PEER = "ultralytics"
+_DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "bccd"
+
+
+def run() -> None:
+    if not _DATA.is_dir():
+        print(f"{_DATA} is missing: nothing measured")
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        python = _environment(folder / "venv")
+        _write_yolo(folder / "data")
+        detrun = Detrun(folder, _DATA)
+        paces = {recipe: _train(detrun, recipe, 2, seed=99)["epoch_s"] for recipe in RECIPES}
+        found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
+        for seed, seconds in itertools.product(SEEDS, SECONDS):
+            rows = {PEER: _peer(python, folder, seconds, seed)}
+            for recipe, epoch_s in paces.items():
+                rows[recipe] = _train(detrun, recipe, max(1, int(seconds / epoch_s)), seed)
+            for who, row in rows.items():
+                found[who, seconds].append(row)
+                print(f"  seed {seed} {seconds:>4} s  {_row(who, row)}", flush=True)
+        for (who, seconds), rows in sorted(found.items(), key=lambda item: item[0][1]):
+            print(f"{seconds:>4} s  {who:<26}{_spread(rows, 'AP', 3)} AP   {_spread(rows, 'images_per_s', 1)} img/s")
+
+
+def _environment(folder: Path) -> Path:
+    """A virtual environment that has ultralytics and, through a path file, everything of this one."""
+    venv.create(folder, with_pip=True)
+    site = next(folder.glob("lib/python3*/site-packages"))
+    (site / "detrun.pth").write_text(sysconfig.get_path("purelib"))
+    python = folder / "bin" / "python"
+    subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check", PEER], check=True)
+    return python
+
+
+def _write_yolo(root: Path) -> None:
+    """BCCD in ultralytics' layout: links to the images, and a line `class x y w h` for each box, as shares."""
+    for split in ("train", "val"):
+        truth = msgspec.json.decode((_DATA / "annotations" / f"instances_{split}.json").read_bytes())
+        categories = sorted(truth["categories"], key=lambda each: each["id"])
+        place = {category["id"]: at for at, category in enumerate(categories)}
+        images, labels = (root / kind / split for kind in ("images", "labels"))
+        images.mkdir(parents=True)
+        labels.mkdir(parents=True)
+        for image in truth["images"]:
+            (images / image["file_name"]).symlink_to(_DATA / "images" / split / image["file_name"])
+            lines = [
+                " ".join(map(str, (place[box["category_id"]], *_shares(box["bbox"], image))))
+                for box in truth["annotations"]
+                if box["image_id"] == image["id"]
+            ]
+            (labels / f"{Path(image['file_name']).stem}.txt").write_text("\n".join(lines))
+    names = [category["name"] for category in categories]
+    (root / "data.yaml").write_text(json.dumps({"path": str(root), **_SPLITS, "names": names}))
+
+
+_SPLITS = {"train": "images/train", "val": "images/val"}
+
+
+def _shares(box: list[float], image: dict[str, Any]) -> tuple[float, ...]:
+    left, top, width, height = box
+    x, y = (left + width / 2) / image["width"], (top + height / 2) / image["height"]
+    return x, y, width / image["width"], height / image["height"]
+
+
+def _peer(python: Path, folder: Path, seconds: int, seed: int) -> dict[str, Any]:
+    script = Path(__file__).with_name("ultralytics_train.py")
+    truth = _DATA / "annotations" / "instances_val.json"
+    words = (folder / "data" / "data.yaml", truth, SIZE, BATCH, seconds, seed, folder / f"{PEER}-{seconds}-{seed}")
+    environment = os.environ | {"YOLO_CONFIG_DIR": str(folder), "YOLO_OFFLINE": "true"}
+    done = subprocess.run(
+        [python, script, *map(str, words)], env=environment, cwd=folder, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise SystemExit(f"error: {PEER} failed\n{done.stderr[-2000:]}")
+    answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+def _train(detrun: Detrun, recipe: str, epochs: int, seed: int) -> dict[str, Any]:
+    """One run of ours on all cores, evaluated at its end."""
+    cores = str(len(os.sched_getaffinity(0)))
+    keys = {
+        "data.root": _DATA, "data.image_size": SIZE, "optim.batch_size": BATCH, "epochs": epochs, "seed": seed,
+        "eval.every": 10**6, "log_every": 1,
+    }  # fmt: skip
+    sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
+    run = detrun.json("submit", recipe, "--on", "local", "--gpus", "0", "--cpus", cores, *sets)["runs"][0]["id"]
+    detrun("status", run, "--watch", timeout_s=3600)
+    steps = [json.loads(line) for line in (detrun.runs / run / "metrics.jsonl").read_text().splitlines()]
+    train_s = (steps[-1]["t"] - steps[0]["t"]) * len(steps) / (len(steps) - 1)
+    row = detrun.status(run)[0]
+    parameters = json.loads(next((detrun.runs / run / "eval").glob("*.json")).read_bytes()).get("parameters")
+    return {
+        "AP": row["metrics"]["AP"],
+        "images_per_s": len(steps) * BATCH / train_s,
+        "train_s": train_s,
+        "epochs": epochs,
+        "epoch_s": train_s / epochs,
+        "parameters": parameters,
+    }
+
+
+def _row(who: str, row: dict[str, Any]) -> str:
+    return (
+        f"{who:<26}AP {row['AP']:.4f}  {row['images_per_s']:6.2f} img/s  {row['epochs']:>3} epochs in "
+        f"{row['train_s']:.0f} s  {row['parameters'] or 0:,} parameters"
+    )
+
+
+def _spread(rows: list[dict[str, Any]], key: str, places: int) -> str:
+    values = [row[key] for row in rows]
+    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
+    return f"{statistics.mean(values):.{places}f} ± {spread:.{places}f}"

@@ -1,0 +1,63 @@
+"""Train ultralytics' YOLOv3-tiny from scratch for some seconds and print its AP as JSON; runs in an environment apart.
+
+Arguments: data.yaml, the ground truth of its val split in COCO's format, image size, batch size, seconds, seed, folder.
+"""
+
+import contextlib
+import io
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from ultralytics import YOLO
+
+
+def main(data: Path, truth: Path, size: int, batch: int, seconds: float, seed: int, folder: Path) -> dict[str, Any]:
+    model = YOLO("yolov3-tiny.yaml")
+    began, ends = [], []
+    model.add_callback("on_train_start", lambda _: began.append(time.perf_counter()))
+    model.add_callback("on_train_epoch_end", lambda _: ends.append(time.perf_counter()))
+    # `nbs`, the batch up to which it would accumulate gradients, is set to the batch: the other side takes a step each.
+    model.train(
+        data=str(data), imgsz=size, batch=batch, nbs=batch, time=seconds / 3600, seed=seed, project=str(folder),
+        name="run", device="cpu", pretrained=False, cache="ram", workers=2, val=False, plots=False, verbose=False,
+    )  # fmt: skip
+    trained = YOLO(str(Path(model.trainer.save_dir) / "weights" / "last.pt"))
+    images = sum(1 for _ in (data.parent / "images" / "train").iterdir())
+    return {
+        "AP": evaluate(trained, COCO(str(truth)), data.parent / "images" / "val", size),
+        "images_per_s": images * len(ends) / (ends[-1] - began[0]),
+        "train_s": ends[-1] - began[0],
+        "epochs": len(ends),
+        "parameters": sum(each.numel() for each in model.model.parameters()),
+    }
+
+
+def evaluate(model: YOLO, truth: COCO, folder: Path, size: int) -> float:
+    """AP by pycocotools, from 100 detections an image at every confidence."""
+    categories = sorted(truth.getCatIds())
+    rows = []
+    for image in truth.loadImgs(truth.getImgIds()):
+        path = str(folder / Path(image["file_name"]).name)
+        found = model.predict(path, imgsz=size, conf=0.001, max_det=100, verbose=False, device="cpu")[0].boxes
+        for (left, top, right, bottom), score, label in zip(
+            found.xyxy.tolist(), found.conf.tolist(), found.cls.tolist(), strict=True
+        ):
+            box = [left, top, right - left, bottom - top]
+            rows.append({"image_id": image["id"], "category_id": categories[int(label)], "bbox": box, "score": score})
+    evaluation = COCOeval(truth, truth.loadRes(rows), "bbox")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return float(evaluation.stats[0])
+
+
+if __name__ == "__main__":
+    data, truth, size, batch, seconds, seed, folder = sys.argv[1:]
+    with contextlib.redirect_stdout(io.StringIO()):
+        answer = main(Path(data), Path(truth), int(size), int(batch), float(seconds), int(seed), Path(folder))
+    print(json.dumps(answer))
