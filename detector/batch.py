@@ -21,6 +21,7 @@ class Batch(NamedTuple):
             `input = original * scale + offset`. Of the first image where an input is made of several.
         sizes: (B, 2) float32; original width and height, likewise.
         bad: files that could not be read; grey without boxes stands in for each.
+        colours: (B, 3) float32, where the device is to change them; see `colour.recoloured`.
     """
 
     images: Tensor
@@ -29,6 +30,7 @@ class Batch(NamedTuple):
     placements: Tensor
     sizes: Tensor
     bad: Sequence[str] = ()
+    colours: Tensor | None = None
 
 
 # The label of an image that could not be read; torch's cross-entropy leaves it out.
@@ -43,12 +45,14 @@ class ClassBatch(NamedTuple):
         targets: (B,) int64 labels; `NO_CLASS` where the file could not be read.
         image_ids: (B,) int64; positions in the split.
         bad: files that could not be read; a grey image stands in for each.
+        colours: as in `Batch`.
     """
 
     images: Tensor
     targets: Tensor
     image_ids: Tensor
     bad: Sequence[str] = ()
+    colours: Tensor | None = None
 
 
 AnyBatch = Batch | ClassBatch

@@ -49,7 +49,7 @@ class Classification:
             world=self.ranks.world,
             start_step=start_step,
             workers=workers(self.config, self.ranks),
-            pin_memory=self.ranks.device.type == "cuda",
+            gpu=self.ranks.device.type == "cuda",
             accumulate=accumulate,
         )
 
@@ -60,7 +60,7 @@ class Classification:
             rank=self.ranks.rank,
             world=self.ranks.world,
             workers=workers(self.config, self.ranks),
-            pin_memory=self.ranks.device.type == "cuda",
+            gpu=self.ranks.device.type == "cuda",
         )
         return evaluation.look(learner, loader, classes.ranks_of, going)
 

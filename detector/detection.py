@@ -53,7 +53,7 @@ class Detection:
             world=self.ranks.world,
             start_step=start_step,
             workers=workers(self.config, self.ranks),
-            pin_memory=self.ranks.device.type == "cuda",
+            gpu=self.ranks.device.type == "cuda",
             accumulate=accumulate,
             store=self.stores.train,
         )
@@ -65,7 +65,7 @@ class Detection:
             rank=self.ranks.rank,
             world=self.ranks.world,
             workers=workers(self.config, self.ranks),
-            pin_memory=self.ranks.device.type == "cuda",
+            gpu=self.ranks.device.type == "cuda",
             store=self.stores.val,
         )
         read = partial(boxes.of_batch, category_ids=self.val.index.category_ids)

@@ -23,17 +23,26 @@ from detector.data.sampler import Draw, EvalSampler, TrainSampler
 
 
 class ClassBatches(Dataset[ClassBatch]):
-    """The batch that belongs to a `Draw`; random parts of images where `train` says so, their middles otherwise."""
+    """The batch that belongs to a `Draw`; random parts of images where `train` says so, their middles otherwise.
 
-    def __init__(self, index: FolderIndex, config: Train, *, train: bool) -> None:
-        self.index, self.config, self.train = index, config, train
+    On the way to a `gpu` they keep their colours, which it changes for the whole batch.
+    """
+
+    def __init__(self, index: FolderIndex, config: Train, *, train: bool, gpu: bool = False) -> None:
+        self.index, self.config, self.train, self.gpu = index, config, train, gpu
 
     def __getitem__(self, draw: Draw) -> ClassBatch:
         images = np.empty((len(draw.images), 3, draw.size, draw.size), dtype=np.uint8)
-        bad = []
-        for place, (position, out) in enumerate(zip(draw.images, images, strict=True), start=draw.first):
-            if not self._paint(int(position), place, draw.epoch, out):
-                bad.append(int(position))
+        changes = [self._change(place, draw.epoch) for place in range(draw.first, draw.first + len(images))]
+        colours = None
+        if self.gpu and self.train:
+            colours = torch.tensor([colour for _, colour in changes], dtype=torch.float32)
+            changes = [(crop, UNCHANGED) for crop, _ in changes]
+        bad = [
+            int(position)
+            for position, change, out in zip(draw.images, changes, images, strict=True)
+            if not self._paint(int(position), *change, out)
+        ]
         labels = self.index.labels[draw.images]
         labels[np.isin(draw.images, bad)] = NO_CLASS
         return ClassBatch(
@@ -41,15 +50,15 @@ class ClassBatches(Dataset[ClassBatch]):
             targets=torch.from_numpy(labels),
             image_ids=torch.from_numpy(np.array(draw.images, dtype=np.int64)),
             bad=[self.index.name(position) for position in bad],
+            colours=colours,
         )
 
-    def _paint(self, position: int, place: int, epoch: int, out: Pixels) -> bool:
+    def _paint(self, position: int, crop: Crop | None, colour: Colour, out: Pixels) -> bool:
         """Draw one image on planes; false where it cannot be read, and there is grey."""
         pixels = _read(self.index, position)
         if pixels is None:
             out.fill(GREY)
             return False
-        crop, colour = self._change(place, epoch)
         height, width, _ = pixels.shape
         part = part_of(crop, width, height) if crop else middle_of(width, height)
         _show(pixels, part, colour, out, mirrored=crop is not None and crop.mirrored)
@@ -70,7 +79,7 @@ def class_train_loader(
     world: int,
     start_step: int,
     workers: int,
-    pin_memory: bool,
+    gpu: bool,
     accumulate: int = 1,
 ) -> DataLoader[ClassBatch]:
     """Augmented micro-batches of one rank, from a step to the end of training, across epochs.
@@ -81,15 +90,15 @@ def class_train_loader(
     sampler = TrainSampler(
         images=len(index), config=config, rank=rank, world=world, start_step=start_step, accumulate=accumulate
     )
-    return loader(ClassBatches(index, config, train=True), sampler, workers, pin_memory)
+    return loader(ClassBatches(index, config, train=True, gpu=gpu), sampler, workers, gpu)
 
 
 def class_eval_loader(
-    index: FolderIndex, config: Train, *, rank: int, world: int, workers: int, pin_memory: bool
+    index: FolderIndex, config: Train, *, rank: int, world: int, workers: int, gpu: bool
 ) -> DataLoader[ClassBatch]:
     """Batches of one rank: over all ranks each image once, in batches that no number of ranks changes."""
     sampler = EvalSampler(images=len(index), config=config, rank=rank, world=world)
-    return loader(ClassBatches(index, config, train=False), sampler, workers, pin_memory)
+    return loader(ClassBatches(index, config, train=False), sampler, workers, gpu)
 
 
 def _read(index: FolderIndex, position: int) -> Pixels | None:

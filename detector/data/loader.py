@@ -40,20 +40,32 @@ MOST_WORKERS = 16
 
 
 class ImageBatches(Dataset[Batch]):
-    """The batch that belongs to a `Draw`; augmented where `train` says so, letterboxed otherwise."""
+    """The batch that belongs to a `Draw`; augmented where `train` says so, letterboxed otherwise.
 
-    def __init__(self, index: CocoIndex, config: Train, *, train: bool, store: ImageStore | None = None) -> None:
+    On the way to a `gpu` an input that is one image keeps its colours: changing them takes a core longer than decoding,
+    and the GPU does it for the whole batch.
+    """
+
+    def __init__(
+        self, index: CocoIndex, config: Train, *, train: bool, gpu: bool = False, store: ImageStore | None = None
+    ) -> None:
         side, stretched = largest_side(config, train=train), config.data.fit == "stretch"
         self.pictures = Pictures(index, side, stretched=stretched, store=store)
-        self.config, self.train = config, train
+        self.config, self.train, self.gpu = config, train, gpu
 
     def __getitem__(self, draw: Draw) -> Batch:
         images = np.empty((len(draw.images), 3, draw.size, draw.size), dtype=np.uint8)
-        samples = [
-            load_sample(self.pictures, self._composition(int(position), draw.epoch, place), out)
-            for place, (position, out) in enumerate(zip(draw.images, images, strict=True), start=draw.first)
+        inputs = [
+            self._composition(int(position), draw.epoch, place)
+            for place, position in enumerate(draw.images, start=draw.first)
         ]
-        return _collate(self.pictures.index, draw, images, samples)
+        colours = None
+        if self.gpu and self.train:
+            apart = [each.without_colour() for each in inputs]
+            inputs = [each for each, _ in apart]
+            colours = torch.tensor([colour for _, colour in apart], dtype=torch.float32)
+        samples = [load_sample(self.pictures, each, out) for each, out in zip(inputs, images, strict=True)]
+        return _collate(self.pictures.index, draw, images, samples)._replace(colours=colours)
 
     def _composition(self, position: int, epoch: int, place: int) -> Composition:
         if not self.train:
@@ -72,13 +84,14 @@ def train_loader(
     world: int,
     start_step: int,
     workers: int,
-    pin_memory: bool,
+    gpu: bool,
     accumulate: int = 1,
     store: ImageStore | None = None,
 ) -> DataLoader[Batch]:
     """Augmented micro-batches of one rank, from a step to the end of training, across epochs.
 
-    A store of decoded images saves time, and changes no bit.
+    A store of decoded images saves time, and changes no bit. For a GPU the batches lie in pinned memory, and their
+    colours are changed there.
 
     Raises:
         ConfigError: `optim.batch_size` is more than the images, or less than the processes.
@@ -86,7 +99,7 @@ def train_loader(
     sampler = TrainSampler(
         images=len(index), config=config, rank=rank, world=world, start_step=start_step, accumulate=accumulate
     )
-    return loader(ImageBatches(index, config, train=True, store=store), sampler, workers, pin_memory)
+    return loader(ImageBatches(index, config, train=True, gpu=gpu, store=store), sampler, workers, gpu)
 
 
 def eval_loader(
@@ -96,12 +109,12 @@ def eval_loader(
     rank: int,
     world: int,
     workers: int,
-    pin_memory: bool,
+    gpu: bool,
     store: ImageStore | None = None,
 ) -> DataLoader[Batch]:
     """Letterboxed batches of one rank: over all ranks each image once, in batches that no number of ranks changes."""
     sampler = EvalSampler(images=len(index), config=config, rank=rank, world=world)
-    return loader(ImageBatches(index, config, train=False, store=store), sampler, workers, pin_memory)
+    return loader(ImageBatches(index, config, train=False, store=store), sampler, workers, gpu)
 
 
 def auto_workers(config: Train, cpus: int, world: int, *, gpu: bool) -> int:

@@ -67,6 +67,14 @@ class Composition(NamedTuple):
     parts: tuple[Part, ...]
     through: Part | None = None
 
+    def without_colour(self) -> tuple["Composition", Colour]:
+        """The same in its own colours and the one colour of the whole input, where it has one."""
+        first, *others = self.parts
+        if others or self.through:
+            return self, UNCHANGED
+        plain = first._replace(change=first.change._replace(colour=UNCHANGED))
+        return Composition((plain,)), first.change.colour
+
 
 def compose(augment: Augment, position: int, images: int, random: Generator, *, closing: bool) -> Composition:
     """Draw what becomes of an image: alone where `closing`, and else perhaps with others out of so many `images`."""

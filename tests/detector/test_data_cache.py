@@ -54,8 +54,8 @@ def places(index: CocoIndex, train: Train) -> Slots:
 
 
 def images(index: CocoIndex, train: Train, store: ImageStore | None) -> list[torch.Tensor]:
-    seen = train_loader(index, train, rank=0, world=1, start_step=0, workers=2, pin_memory=False, store=store)
-    judged = eval_loader(index, train, rank=0, world=1, workers=0, pin_memory=False, store=store)
+    seen = train_loader(index, train, rank=0, world=1, start_step=0, workers=2, gpu=False, store=store)
+    judged = eval_loader(index, train, rank=0, world=1, workers=0, gpu=False, store=store)
     return [batch.images for loader in (seen, judged) for batch in loader]
 
 

@@ -146,16 +146,14 @@ def test_evaluation_shows_the_middle_of_an_image(tmp_path: Path) -> None:
         (tmp_path / split / "a").mkdir(parents=True)
         write_image(tmp_path / split / "a" / "1.png", 64, 48)
     _, val = read_folders(Data(root=str(tmp_path)))
-    (batch,) = class_eval_loader(val, config(tmp_path), rank=0, world=1, workers=0, pin_memory=False)
+    (batch,) = class_eval_loader(val, config(tmp_path), rank=0, world=1, workers=0, gpu=False)
     pixels = cv2.cvtColor(cv2.imread(str(tmp_path / "val/a/1.png")), cv2.COLOR_BGR2RGB)
     expected = cv2.resize(pixels[3:45, 11:53], (32, 32))
     assert (batch.images[0].numpy() == expected.transpose(2, 0, 1)).all()
 
 
 def made(index: FolderIndex, train: Train, *, workers: int = 0, rank: int = 0, world: int = 1) -> list[ClassBatch]:
-    return list(
-        class_train_loader(index, train, rank=rank, world=world, start_step=3, workers=workers, pin_memory=False)
-    )
+    return list(class_train_loader(index, train, rank=rank, world=world, start_step=3, workers=workers, gpu=False))
 
 
 def test_workers_ranks_and_a_tar_file_make_the_same_bits(classes: Path, tmp_path: Path) -> None:
@@ -182,7 +180,7 @@ def test_an_image_that_cannot_be_read_is_grey_of_no_class_and_named(classes: Pat
     place = root if form == "folder" else packed(root, tmp_path / "classes.tar")
     train = config(place)
     _, val = read_folders(train.data)
-    batches = list(class_eval_loader(val, train, rank=0, world=1, workers=0, pin_memory=False))
+    batches = list(class_eval_loader(val, train, rank=0, world=1, workers=0, gpu=False))
     (name,) = [name for batch in batches for name in batch.bad]
     assert name.endswith("val/green/2.jpg")
     targets, images = (torch.cat([batch[field] for batch in batches]) for field in (1, 0))

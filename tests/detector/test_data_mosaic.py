@@ -140,7 +140,7 @@ def test_the_closing_phase_makes_the_batches_of_a_run_without_mosaic_and_mixup(i
     def batches(**augment: float) -> list[torch.Tensor]:
         settings = Augment(multi_scale=(64, 96), multi_scale_every=1, close_epochs=2, **augment)  # type: ignore[arg-type]
         config = Train(epochs=5, data=Data(image_size=64), augment=settings, optim=Optim(batch_size=3))
-        loader = train_loader(index, config, rank=0, world=1, start_step=0, workers=0, pin_memory=False)
+        loader = train_loader(index, config, rank=0, world=1, start_step=0, workers=0, gpu=False)
         return [batch.images for batch in islice(loader, 5)]
 
     composed, alone = batches(mosaic=1, mixup=1), batches()
@@ -150,7 +150,7 @@ def test_the_closing_phase_makes_the_batches_of_a_run_without_mosaic_and_mixup(i
 
 def test_a_batch_counts_the_boxes_of_all_images_of_an_input_as_its_own(index: CocoIndex) -> None:
     config = Train(epochs=3, data=Data(image_size=96), augment=PLAIN, optim=Optim(batch_size=3))
-    loader = train_loader(index, config, rank=0, world=1, start_step=0, workers=0, pin_memory=False)
+    loader = train_loader(index, config, rank=0, world=1, start_step=0, workers=0, gpu=False)
     for batch in loader:
         owners = batch.targets[:, IMAGE].long()
         assert owners.tolist() == sorted(owners.tolist())

@@ -62,7 +62,7 @@ def batches(
         world=world,
         start_step=start,
         workers=workers,
-        pin_memory=False,
+        gpu=False,
         accumulate=parts,
     )
     return iter(loader)
@@ -141,7 +141,7 @@ def test_evaluation_letterboxes_every_image_and_its_boxes_map_back(shared: Path)
     train = config(shared / "data" / "bccd", batch_size=10, size=96)
     index = read_split(train.data, "val").index
     seen, boxes = [], []
-    for batch in eval_loader(index, train, rank=0, world=1, workers=1, pin_memory=False):
+    for batch in eval_loader(index, train, rank=0, world=1, workers=1, gpu=False):
         assert batch.images.shape[1:] == (3, 96, 96)
         assert (batch.images[:, :, :12] == GREY).all()
         assert (batch.images[:, :, -12:] == GREY).all()
@@ -159,7 +159,7 @@ def test_evaluation_letterboxes_every_image_and_its_boxes_map_back(shared: Path)
 def test_evaluation_pixels_are_those_of_a_plain_letterbox(shared: Path) -> None:
     train = config(shared / "data" / "bccd", batch_size=4, size=416)
     index = read_split(train.data, "val").index
-    batch = next(iter(eval_loader(index, train, rank=0, world=1, workers=0, pin_memory=False)))
+    batch = next(iter(eval_loader(index, train, rank=0, world=1, workers=0, gpu=False)))
     for position, image in enumerate(batch.images.numpy()):
         pixels = cv2.cvtColor(cv2.imread(str(index.path(position))), cv2.COLOR_BGR2RGB)
         expected = np.full((416, 416, 3), GREY, np.uint8)
@@ -201,11 +201,11 @@ def folder_of(root: Path, names: list[str]) -> CocoIndex:
 def test_files_that_cannot_be_read_become_grey_and_are_named(tmp_path: Path) -> None:
     index = folder_of(tmp_path, ["a.jpg", "cut.jpg", "c.jpg", "gone.jpg"])
     cut = index.path(1)
-    whole = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, pin_memory=False)))
+    whole = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, gpu=False)))
     cut.write_bytes(cut.read_bytes()[:300])
     index.path(3).unlink()
     for workers in (0, 1):
-        batch = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=workers, pin_memory=False)))
+        batch = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=workers, gpu=False)))
         assert list(batch.bad) == ["cut.jpg", "gone.jpg"]
         assert (batch.images[[1, 3]] == GREY).all()
         assert torch.equal(batch.images[[0, 2]], whole.images[[0, 2]])
@@ -219,7 +219,7 @@ def test_a_file_that_comes_back_in_time_is_not_bad(tmp_path: Path, monkeypatch: 
     there, away = index.path(0), tmp_path / "away.jpg"
     there.rename(away)
     monkeypatch.setattr("time.sleep", lambda _: away.rename(there))
-    batch = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, pin_memory=False)))
+    batch = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, gpu=False)))
     assert not batch.bad
     assert len(batch.targets) == 1
 
@@ -227,7 +227,7 @@ def test_a_file_that_comes_back_in_time_is_not_bad(tmp_path: Path, monkeypatch: 
 def test_boxes_are_pixels_of_the_file_where_its_size_is_another_than_annotated(tmp_path: Path) -> None:
     index = folder_of(tmp_path, ["a.jpg"])
     write_image(index.path(0), 32, 32)
-    batch = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, pin_memory=False)))
+    batch = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, gpu=False)))
     assert batch.sizes.tolist() == [[32, 32]]
     assert batch.placements.tolist() == [[4, 4, 0, 0]]
     assert batch.targets[0, CX:CROWD].tolist() == [80, 60, 32, 24]
@@ -236,9 +236,9 @@ def test_boxes_are_pixels_of_the_file_where_its_size_is_another_than_annotated(t
 def test_a_turned_photo_is_loaded_upright(tmp_path: Path) -> None:
     index = folder_of(tmp_path, ["plain.png", "turned.png"])
     pixels = write_image(index.path(0))
-    upright = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, pin_memory=False))).images
+    upright = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, gpu=False))).images
     Image.fromarray(np.rot90(pixels)).save(index.path(1), exif=exif(6))
-    batch = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, pin_memory=False)))
+    batch = next(iter(eval_loader(index, config(tmp_path), rank=0, world=1, workers=0, gpu=False)))
     assert torch.equal(batch.images[1], upright[0])
 
 
@@ -261,7 +261,7 @@ from detector.data.read import read_split
 
 config = Train(epochs=50, data=Data(root=sys.argv[1], image_size=32), optim=Optim(batch_size=2))
 index = read_split(config.data, "train").index
-batches = iter(train_loader(index, config, rank=0, world=1, start_step=0, workers=2, pin_memory=False))
+batches = iter(train_loader(index, config, rank=0, world=1, start_step=0, workers=2, gpu=False))
 next(batches)
 for signal in ("TERM", "INT", "USR1", "USR2", "TERM"):
     subprocess.run(["kill", f"-{signal}", *(str(child.pid) for child in active_children())], check=True)

@@ -32,7 +32,7 @@ index = read_split(config.data, "train").index
 if fault == "unsendable":
     ImageBatches.__getitem__ = lambda self, draw: [lambda: draw]
 try:
-    batches = iter(train_loader(index, config, rank=0, world=1, start_step=0, workers=2, pin_memory=False))
+    batches = iter(train_loader(index, config, rank=0, world=1, start_step=0, workers=2, gpu=False))
     next(batches)
     if fault == "killed":
         os.kill(active_children()[0].pid, signal.SIGKILL)
