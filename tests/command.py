@@ -34,7 +34,7 @@ class Detrun:
         self.environment = inherited | environment | {key: str(path) for key, path in own.items()}
 
     def __call__(
-        self, *arguments: str, code: int | None = 0, timeout_s: float = 120
+        self, *arguments: str, code: int | None = 0, timeout_s: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run it and insist on an exit code; `None` takes any."""
         done = subprocess.run(
@@ -71,11 +71,11 @@ class Detrun:
         state: str = self.status(run)[0]["state"]
         return state
 
-    def wait(self, run: str, *states: str, timeout_s: float = 120) -> dict[str, Any]:
+    def wait(self, run: str, *states: str, timeout_s: float = 300) -> dict[str, Any]:
         """Wait until a run is in one of some states; its row."""
         return self.wait_for(run, lambda row: row["state"] in states, timeout_s)
 
-    def wait_for(self, run: str, reached: Callable[[dict[str, Any]], bool], timeout_s: float = 120) -> dict[str, Any]:
+    def wait_for(self, run: str, reached: Callable[[dict[str, Any]], bool], timeout_s: float = 300) -> dict[str, Any]:
         """Wait until a run's row is as wanted."""
         deadline = time.monotonic() + timeout_s
         while True:
@@ -86,7 +86,7 @@ class Detrun:
                 raise AssertionError(f"{run} is {row}\n{self.logs(run)}")
             time.sleep(0.3)
 
-    def wait_for_step(self, run: str, step: int, timeout_s: float = 120) -> dict[str, Any]:
+    def wait_for_step(self, run: str, step: int, timeout_s: float = 300) -> dict[str, Any]:
         """Wait until a run has made so many steps."""
         return self.wait_for(run, lambda row: (row["step"] or 0) >= step, timeout_s)
 
@@ -104,7 +104,7 @@ class Detrun:
         names = [json.loads(row)["event"] for row in self._lines(run, "events.jsonl")]
         return [name for name in names if name != "heartbeat"]
 
-    def until(self, reached: Callable[[], bool], what: str, timeout_s: float = 120) -> None:
+    def until(self, reached: Callable[[], bool], what: str, timeout_s: float = 300) -> None:
         """Wait until something is so."""
         deadline = time.monotonic() + timeout_s
         while not reached():

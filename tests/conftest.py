@@ -18,6 +18,9 @@ from slurm_daemons import ClusterError
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+# Tests train beside one another; threads that wait for work shall not take cores from the others' while they do.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -26,6 +29,13 @@ def _lacking(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in two processes, one of them has all that need Slurm, and files stay whole."""
+    for item in items:
+        on_slurm = item.get_closest_marker("slurm") is not None
+        item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else item.path.name))
 
 
 @pytest.fixture(scope="session")

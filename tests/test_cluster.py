@@ -96,9 +96,9 @@ def test_slurm_requeues_a_preempted_job_after_its_grace_time(slurm: Cluster, tmp
     slurm.wait_job(victim, "RUNNING")
     urgent = submit(slurm, tmp_path, "sleep 1", "--nodes=2", "--exclusive", "--partition=urgent")
     preempted = time.monotonic()
-    slurm.wait_job(urgent, "RUNNING", timeout_s=40)
+    slurm.wait_job(urgent, "RUNNING", timeout_s=90)
     assert 18 < time.monotonic() - preempted < 30
-    slurm.wait_job(victim, "RUNNING", timeout_s=20)
+    slurm.wait_job(victim, "RUNNING", timeout_s=60)
     assert accounted(slurm, victim, "State", ["PREEMPTED", "RUNNING"]) == ["PREEMPTED", "RUNNING"]
 
 

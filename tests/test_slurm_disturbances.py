@@ -86,7 +86,7 @@ def test_no_step_is_lost_whatever_stops_a_run(on_slurm: Detrun, slurm: Cluster, 
     ranks(on_slurm, runs["killed"])[0].kill()
     failed = on_slurm.wait(runs["killed"], "failed")
     on_slurm("retry", runs["killed"])
-    rows = {name: on_slurm.wait(runs[name], "done", "failed", timeout_s=240) for name in names}
+    rows = {name: on_slurm.wait(runs[name], "done", "failed", timeout_s=400) for name in names}
 
     assert {name: row["state"] for name, row in rows.items()} == dict.fromkeys(names, "done"), rows
     assert failed["reason"].startswith("rank 0 on n")
@@ -122,7 +122,7 @@ def test_preemption_loses_no_step_and_too_short_a_grace_time_only_those_since_th
     waiting = on_slurm.wait(runs["ours"], "requeued")
     on_slurm.until(lambda: on_slurm.events(deaf).count("start") == 2, "the end of the grace time")
     (on_slurm.runs / deaf / "go").touch()
-    rows = [on_slurm.wait(run, "done", "failed", timeout_s=240) for run in (runs["ours"], deaf)]
+    rows = [on_slurm.wait(run, "done", "failed", timeout_s=400) for run in (runs["ours"], deaf)]
 
     assert (waiting["attempts"], waiting["state"]) == (1, "requeued")
     assert [(row["state"], row["attempts"]) for row in rows] == [("done", 2), ("done", 2)]
@@ -153,7 +153,7 @@ def test_a_lost_node_is_left_for_another_and_a_rank_that_hangs_ends_the_others(
     on_slurm.until(lambda: slurm.job_state(jobs["lost"]) == "PENDING", "the loss of the node", 90)
     lost = on_slurm.status(runs["lost"])[0]
     slurm.start_daemon("slurmd-n2")
-    row = on_slurm.wait(runs["lost"], "done", "failed", timeout_s=240)
+    row = on_slurm.wait(runs["lost"], "done", "failed", timeout_s=400)
 
     assert greetings == {"hello"}
     assert hung["state"] == "failed"
