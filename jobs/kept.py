@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from jobs import records
+from jobs.at_once import mapped
 from jobs.errors import RunError
 from jobs.facts import Facts, gather
 from jobs.rundir import RunDir, stamp_of
@@ -28,24 +29,21 @@ class _Kept(msgspec.Struct, frozen=True):
 
 def gather_all(directories: Sequence[RunDir]) -> list[Facts]:
     """`gather` for many runs, from what was kept where that still holds."""
-    kept: dict[str, dict[str, _Kept]] = {}
-    found: list[Facts] = []
-    fresh: set[str] = set()
-    for directory in directories:
-        folder, run_id = os.path.split(str(directory.path))
-        if folder not in kept:
-            kept[folder] = _read(folder)
-        stamp = _stamp(directory)
-        known = kept[folder].get(run_id)
-        if known is None or known.stamp != stamp:
-            known = _Kept(stamp, gather(directory))
-            if known.facts.settled:
-                kept[folder][run_id] = known
-                fresh.add(folder)
-        found.append(known.facts)
+    places = [os.path.split(str(directory.path)) for directory in directories]
+    kept = {folder: _read(folder) for folder in dict(places)}
+    stamps = mapped(_stamp, directories)
+    known = [kept[folder].get(run_id) for folder, run_id in places]
+    changed = [at for at, (one, stamp) in enumerate(zip(known, stamps, strict=True)) if not one or one.stamp != stamp]
+    fresh = set()
+    for at, facts in zip(changed, mapped(lambda at: gather(directories[at]), changed), strict=True):
+        folder, run_id = places[at]
+        known[at] = _Kept(stamps[at], facts)
+        if facts.settled:
+            kept[folder][run_id] = _Kept(stamps[at], facts)
+            fresh.add(folder)
     for folder in fresh:
         _write(folder, kept[folder])
-    return found
+    return [one.facts for one in known if one]
 
 
 def _stamp(directory: RunDir) -> Stamp:

@@ -9,6 +9,7 @@ import msgspec
 
 from detector.records import Event, decode_lines
 from jobs import records
+from jobs.at_once import mapped
 from jobs.errors import RunError
 from jobs.records import Job, Run
 
@@ -144,8 +145,9 @@ def newest_first(runs: Path) -> list[RunDir]:
     except OSError as error:
         hint = "name another with --runs DIR"
         raise RunError(f"cannot read the runs folder {runs}: {error.strerror}", hint) from None
-    stamps = [(stamp_of(f"{runs}/{name}/run.json"), name) for name in names]
-    return [RunDir(runs / name) for stamp, name in sorted(each for each in stamps if each[0])[::-1]]
+    stamps = mapped(lambda name: stamp_of(f"{runs}/{name}/run.json"), names)
+    found = sorted((stamp, name) for stamp, name in zip(stamps, names, strict=True) if stamp)
+    return [RunDir(runs / name) for _, name in reversed(found)]
 
 
 def stamp_of(path: str) -> tuple[int, int] | None:
