@@ -2,7 +2,7 @@
 
 Both have the same images, image size and batch, all cores, and so many seconds of training; imports, the data set's
 first reading and the evaluation come on top on either side. Ultralytics is installed into an environment of its own,
-beside the same torch. The seeds are the outer loop, so that what is printed is fair wherever it is interrupted.
+beside the same torch.
 """
 
 import itertools
@@ -46,7 +46,7 @@ def run() -> None:
         epoch_s = _train(detrun, RECIPE, 2, seed=99)["epoch_s"]
         print(f"  {_row(OTHER, _train(detrun, OTHER, 2, seed=99))}", flush=True)
         found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
-        for seed, seconds in itertools.product(SEEDS, SECONDS):
+        for seconds, seed in itertools.product(SECONDS, SEEDS):
             ours = _train(detrun, RECIPE, max(1, int(seconds / epoch_s)), seed)
             for who, row in ((PEER, _peer(python, folder, seconds, seed)), (RECIPE, ours)):
                 found[who, seconds].append(row)
