@@ -12,7 +12,7 @@ from jobs import kept, scheduler
 from jobs.facts import Facts
 from jobs.rundir import RunDir, default_runs
 from jobs.select import select
-from jobs.state import ENDED, Scheduler, Standing, State, stand
+from jobs.state import ENDED, Standing, State, stand
 
 SCHEMA = 1
 
@@ -83,18 +83,17 @@ def status(selectors: Sequence[str] = (), *, runs: Path | None = None, state: st
     gathered = list(zip(directories, kept.gather_all(directories), strict=True))
     answer = scheduler.ask([each for _, each in gathered])
     now = time.time()
-    rows = [_row(directory, each, _stand(directory, each, answer, now)) for directory, each in gathered]
+    # The local queue knows runs by their real paths; finding one out costs a look at every folder above it.
+    real = {parent: parent.resolve() for parent in {directory.path.parent for directory in directories}}
+    rows = [
+        _row(directory, each, stand(each, str(real[directory.path.parent] / directory.id), answer, now))
+        for directory, each in gathered
+    ]
     age_s = max(0.0, now - answer.asked_at) if answer.asked_at is not None else None
     return Status(
         runs=[row for row in rows if state in (None, row.state)],
         scheduler=SchedulerStatus(ok=answer.ok is not False, error=answer.error or None, age_s=age_s),
     )
-
-
-def _stand(directory: RunDir, known: Facts, answer: Scheduler, now: float) -> Standing:
-    """The local queue knows runs by their real paths; finding one out costs a look at every folder above it."""
-    path = directory.path if known.settled else directory.path.resolve()
-    return stand(known, str(path), answer, now)
 
 
 def _row(directory: RunDir, known: Facts, standing: Standing) -> RunStatus:
