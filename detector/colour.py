@@ -31,6 +31,6 @@ def recoloured(images: Tensor, colours: Tensor) -> Tensor:
     )
     saturation = (chroma / value.clamp(min=_TINY) * more_saturation).clamp(max=1)
     value = (value * exposure).clamp(max=1)
-    k = ((sixths + 6 * shift)[..., None] + torch.tensor([5.0, 3.0, 1.0], device=images.device)) % 6
+    k = ((sixths + 6 * shift)[..., None] + torch.arange(5, 0, -2, device=images.device)) % 6
     away = torch.minimum(k, 4 - k).clamp(0, 1)
     return (value[..., None] - (value * saturation)[..., None] * away).permute(0, 3, 1, 2)
