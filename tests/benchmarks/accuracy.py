@@ -14,6 +14,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from command import Detrun
+from processes import end
 
 RECIPE = "yolox-darknet-tiny-bccd"
 PRETRAINING = "darknet-tiny-imagenet"
@@ -40,6 +41,7 @@ def run() -> None:
         for start, is_scratch in (("scratch", True), (f"@{PRETRAINING}", False)):
             from_it = [row for row in rows if (row["overrides"]["model.init"] == "scratch") is is_scratch]
             print(_row(f"{FEW_EPOCHS} epochs, {start}", from_it), flush=True)
+        end(detrun.processes())
 
 
 def _train(detrun: Detrun, recipe: str, *options: str, data: Path = _DATA / "bccd") -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ import msgspec
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from command import Detrun
+from processes import end
 
 RECIPE = "yolox-darknet-tiny-bccd"
 # Of the paper's head only the rate is compared.
@@ -51,6 +52,7 @@ def run() -> None:
             for who, row in ((PEER, _peer(python, folder, seconds, seed)), (RECIPE, ours)):
                 found[who, seconds].append(row)
                 print(f"  seed {seed} {seconds:>4} s  {_row(who, row)}", flush=True)
+        end(detrun.processes())
         for (who, seconds), rows in sorted(found.items(), key=lambda item: item[0][1]):
             print(f"{seconds:>4} s  {who:<26}{_spread(rows, 'AP', 3)} AP   {_spread(rows, 'images_per_s', 1)} img/s")
 
