@@ -69,7 +69,7 @@ class Cluster(Daemons):
         """A job's state by squeue's long name; `""` for one that slurmctld no longer knows."""
         return self.run("squeue", "-h", "-t", "all", "-o", "%T", "-j", job, check=False).stdout.strip()
 
-    def wait_job(self, job: str, *states: str, timeout_s: float = 90) -> str:
+    def wait_job(self, job: str, *states: str, timeout_s: float = 300) -> str:
         """Wait until a job is in one of some states, and return which."""
         found = ""
 
@@ -81,7 +81,7 @@ class Cluster(Daemons):
         self._wait(reached, "slurmctld", timeout_s)
         return found
 
-    def wait_idle(self, timeout_s: float = 90) -> None:
+    def wait_idle(self, timeout_s: float = 300) -> None:
         """Wait until every node is up and free."""
         self._wait(self._idle, "slurmctld", timeout_s)
 

@@ -141,7 +141,7 @@ class Daemons:
         env = environment(process)
         return env.get("SLURMD_NODENAME") if env.get("SLURM_CONF") == str(self.conf) else None
 
-    def _wait(self, ready: Callable[[], bool], name: str, timeout_s: float = 90) -> None:
+    def _wait(self, ready: Callable[[], bool], name: str, timeout_s: float = 300) -> None:
         deadline = time.monotonic() + timeout_s
         while not ready():
             if time.monotonic() > deadline:

@@ -155,7 +155,7 @@ def test_the_dispatcher_leaves_when_nothing_is_left_to_do(detrun: Detrun) -> Non
     run = detrun.submit("--on", "local", epochs=1)[0]["id"]
     detrun.wait(run, "done")
 
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while detrun.processes() and time.monotonic() < deadline:
         time.sleep(0.2)
 

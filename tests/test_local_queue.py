@@ -74,7 +74,7 @@ def test_two_submissions_at_once_do_not_share_a_gpu(detrun: Detrun, counting: st
         )
         for seeds in ("1,2", "3,4")
     ]
-    answers = [json.loads(submission.communicate(timeout=60)[0]) for submission in both]
+    answers = [json.loads(submission.communicate(timeout=300)[0]) for submission in both]
     runs = [run["id"] for answer in answers for run in answer["runs"]]
     rows = [detrun.wait(run, "done", "failed") for run in runs]
 

@@ -171,7 +171,7 @@ def test_a_watch_shows_what_runs_before_what_waits_or_has_ended_and_an_interrupt
     watch.send_signal(signal.SIGINT)
     seen += read_until(ours, b"Next: detrun status")
 
-    assert watch.wait(10) == 130
+    assert watch.wait(60) == 130
     assert f"{runs[0].rpartition('-')[2]}  1" in seen
     assert "● running" in seen
     assert "8 pending · 1 running · 5 not shown (--all)" in seen

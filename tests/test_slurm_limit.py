@@ -54,7 +54,7 @@ def test_a_run_in_a_container_meets_slurms_time_limit_and_goes_on_and_its_log_is
     on_slurm.until(lambda: "requeued" in on_slurm.events(run), "the time limit")
     (on_slurm.runs / run / "go").touch()
     row = on_slurm.wait(run, "done", "failed", timeout_s=400)
-    followed, _ = follow.communicate(timeout=20)
+    followed, _ = follow.communicate(timeout=60)
     second = on_slurm("logs", run, "--rank", "1", "--grep", "saved").stdout
 
     assert inside == ["image.sif"] * 2

@@ -103,7 +103,7 @@ def test_a_run_that_waits_says_when_it_may_start(on_slurm: Detrun, counting: str
     on_slurm("cancel", run)
 
     assert (row["state"], row["reason"]) == ("pending", "BeginTime")
-    assert abs(row["start_at"] - expected) < 120
+    assert abs(row["start_at"] - expected) < 600
     assert datetime.fromtimestamp(row["start_at"]).astimezone().isoformat() in screen
 
 
@@ -154,7 +154,7 @@ def test_status_answers_in_bad_weather_and_says_how_old_its_answer_is(
 def fresh(detrun: Detrun) -> dict[str, object]:
     """`status` after the last answer has aged; it waits for no scheduler longer than a few seconds."""
     time.sleep(3.1)
-    answer: dict[str, object] = json.loads(detrun("status", "--json", timeout_s=20).stdout)
+    answer: dict[str, object] = json.loads(detrun("status", "--json", timeout_s=60).stdout)
     return answer
 
 
@@ -184,7 +184,7 @@ def test_squeue_is_asked_once_for_all_runs_and_not_again_for_seconds(
     passed_s = time.monotonic() - began
     watch.send_signal(signal.SIGINT)
 
-    assert watch.wait(10) == 130
+    assert watch.wait(60) == 130
     asked = (tmp_path / "asked").read_text().splitlines()
     assert 1 <= len(asked) <= 1 + passed_s / 3
 
@@ -202,6 +202,6 @@ def test_a_job_of_somebody_else_with_the_same_number_is_not_ours(
         json.dumps(job | {"job_id": other, "submitted_at": job["submitted_at"] - 3600, "folder": "/gone"})
     )
 
-    row = on_slurm.wait(run, "lost", timeout_s=60)
+    row = on_slurm.wait(run, "lost")
 
     assert "Slurm no longer knows it" in row["reason"]

@@ -116,7 +116,7 @@ def test_what_one_process_keeps_another_one_reads(tmp_path: Path, kind: str) -> 
     assert store.get(0) is None
     pixels = random_pixels(plan)
     with writer("once", path, plan, pixels) as process:
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     for position, each in enumerate(pixels):
         kept = store.get(position)
         assert kept is not None

@@ -273,7 +273,7 @@ raise SystemExit(7)
 def test_workers_outlive_the_signals_of_a_scheduler_and_end_with_their_rank(tmp_path: Path) -> None:
     folder_of(tmp_path, ["a.jpg", "b.jpg"])
     run = [sys.executable, "-c", SIGNALLED, str(tmp_path)]
-    ended = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    ended = subprocess.run(run, capture_output=True, text=True, timeout=300, check=False)
     assert (ended.stdout.split(), ended.returncode) == (["60", "2"], 7), ended.stderr
 
 

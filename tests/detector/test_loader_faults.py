@@ -56,7 +56,7 @@ MOUNTED = 'mount -t tmpfs -o size=4m tmpfs /dev/shm && exec "$@"'
 def loading(data: Path, fault: str, side: int, *before: str) -> str:
     """What a process says that loads batches until a fault ends it."""
     run = [*before, sys.executable, "-c", LOADER, str(data), fault, str(side)]
-    done = subprocess.run(run, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode, "no fault was noticed"
     return next((line for line in done.stdout.splitlines() if line), done.stderr)
 

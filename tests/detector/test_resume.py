@@ -85,7 +85,7 @@ def test_a_signal_makes_all_ranks_finish_their_step_save_once_and_resume_at_the_
         time.sleep(0.05)
     for rank in _ranks_of(torchrun.pid)[:1]:
         rank.send_signal(signal.SIGUSR2)
-    assert torchrun.wait(60) == 0
+    assert torchrun.wait(300) == 0
     step = saved_step(stopped)
     finish(stopped, 2)
 
