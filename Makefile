@@ -15,7 +15,7 @@ demo: setup ## train a digit detector on this machine (about 3 minutes) and show
 	$(BIN)/detrun report digits
 
 test: setup system ## run every test, the private Slurm included; ARGS="-k resume" passes options to pytest
-	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --durations=15 $(ARGS)
+	$(BIN)/pytest --numprocesses=2 --dist=loadgroup --no-loadscope-reorder --durations=15 $(ARGS)
 
 check: setup ## lint, format, types, and who may import whom
 	$(BIN)/ruff check

@@ -4,9 +4,9 @@ Reads the environment that Slurm or the local queue set, and asks `scontrol` for
 """
 
 import os
-import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -153,9 +153,8 @@ def _scontrol(*arguments: str) -> str:
 def scratch(place: Place) -> Path:
     """A new folder on this node for one attempt, in `$TMPDIR` or `/tmp`.
 
-    One that is there is of a killed worker whose job had the same number, on a cluster that counts anew.
+    Its name is nobody else's: clusters that share a host, or one that counts anew, give jobs the same numbers.
     """
-    folder = Path(os.environ.get("TMPDIR") or "/tmp") / f"detrun-{os.getuid()}" / f"{place.key}-{place.node}"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    parent = Path(os.environ.get("TMPDIR") or "/tmp") / f"detrun-{os.getuid()}"
+    parent.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{place.key}-{place.node}-", dir=parent))

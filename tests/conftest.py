@@ -31,8 +31,13 @@ def _lacking(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in two processes, one of them has all that need Slurm, and files stay whole."""
+    """Where tests run in two processes, one of them has all that need Slurm, the longest part and so the first.
+
+    Files stay whole. pytest-xdist reads the groups in the same hook: this one must come before.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
     for item in items:
         on_slurm = item.get_closest_marker("slurm") is not None
         item.add_marker(pytest.mark.xdist_group("slurm" if on_slurm else item.path.name))
