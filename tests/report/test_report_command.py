@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -220,19 +221,16 @@ def test_classes_errors_and_intervals_say_why_they_are_missing(runs: Path, tmp_p
 def test_watching_off_a_terminal_prints_what_has_changed(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text(block(values(0.5)))
-    program = subprocess.Popen(
-        [DETRUN, "report", log, "--watch", "--every", "0.2", "--columns", "AP"], stdout=subprocess.PIPE, text=True
-    )
+    report = [DETRUN, "report", log, "--watch", "--every", "0.2", "--columns", "AP"]
+    program = subprocess.Popen(["env", "--default-signal=INT", *report], stdout=subprocess.PIPE, text=True)
     assert program.stdout is not None
     assert [program.stdout.readline() for _ in range(2)][1] == "log\t0.5\n"
     time.sleep(0.6)
     with log.open("a") as file:
         file.write(f"Epoch: [2]\n{block(values(0.6))}")
     assert [program.stdout.readline() for _ in range(2)][1] == "log\t0.6\n"
-    while program.poll() is None:
-        program.send_signal(2)
-        time.sleep(0.5)
-    assert program.returncode == 130
+    program.send_signal(signal.SIGINT)
+    assert program.wait(60) == 130
     program.stdout.close()
 
 
