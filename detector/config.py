@@ -87,7 +87,9 @@ class Model(_Section, frozen=True, kw_only=True):
     `init` is `scratch`, a darknet `.weights` file (whole, or a backbone part such as
     `darknet53.conv.74`), or a checkpoint of ours (`.pt`). `anchors` (width, height in input pixels)
     and `masks` (anchor indices per scale, coarsest scale first) default to darknet's. `label_smoothing` takes class
-    targets that far from 0 and 1, `sync_norm` normalises over the images of all GPUs.
+    targets that far from 0 and 1, `sync_norm` normalises over the images of all GPUs. `norm_momentum` is the weight of
+    one batch in the statistics by which evaluation normalises; null is the model's own, and darknet's .01 lags behind
+    the weights in a run of only some hundred steps.
     """
 
     name: Literal[
@@ -109,6 +111,7 @@ class Model(_Section, frozen=True, kw_only=True):
     ignore_iou: Fraction = 0.7
     label_smoothing: Fraction = 0.0
     sync_norm: bool = False
+    norm_momentum: Share | None = None
 
 
 class Augment(_Section, frozen=True, kw_only=True):

@@ -35,6 +35,8 @@ class Learner:
         self.steps = steps
         self.model: nn.Module = model.to(ranks.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.transfer = Transfer(ranks.device)
+        if config.model.norm_momentum:
+            _set_norm_momentum(self.model, config.model.norm_momentum)
         if config.model.sync_norm:
             self.model = ranks.with_shared_norms(self.model)
         self.wrapped = ranks.wrap(self.model)
@@ -135,6 +137,12 @@ class Learner:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.left_out += self.scaler.scale(self.one) < before
+
+
+def _set_norm_momentum(model: nn.Module, momentum: float) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = momentum
 
 
 def _micro_batches(optim: Optim, world: int) -> int:

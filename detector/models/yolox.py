@@ -4,6 +4,7 @@ The backbones and necks are those of `yolov3`. Each point of a map says one box,
 learns what is decided by `simota`.
 """
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -21,6 +22,9 @@ from detector.models.postprocess import selected
 from detector.models.simota import Matches, Points, as_corners, assign
 
 _PRIOR = 0.01
+# A fresh head says squares of so many strides. Those of one stride, YOLOX's, overlap most boxes so little that SimOTA
+# gives each a point or two at first.
+_PRIOR_STRIDES = 2.0
 _BOX_WEIGHT = 5.0
 # exp(10) is 22,026 strides: beyond any image, yet small enough that areas stay finite in float32.
 _LARGEST_LOG_SIZE = 10.0
@@ -55,9 +59,14 @@ class DecoupledHead(nn.Module):
         self.classes = nn.Conv2d(width, num_classes, 1)
         self.box = nn.Conv2d(width, 4, 1)
         self.objectness = nn.Conv2d(width, 1, 1)
-        for layer, bias in ((self.classes, logit(_PRIOR)), (self.box, 0.0), (self.objectness, logit(_PRIOR))):
+        size = math.log(_PRIOR_STRIDES)
+        for layer, bias in (
+            (self.classes, [logit(_PRIOR)] * num_classes),
+            (self.box, [0.0, 0.0, size, size]),
+            (self.objectness, [logit(_PRIOR)]),
+        ):
             nn.init.normal_(layer.weight, std=0.01)
-            layer.bias = nn.Parameter(torch.full((layer.out_channels,), bias))
+            layer.bias = nn.Parameter(torch.tensor(bias))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 5 + C, H, W): offset x, y, log width, height, objectness, classes."""

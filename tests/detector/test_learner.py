@@ -32,12 +32,18 @@ def micro_batch(part: slice) -> Batch:
     return Batch(images[part], rows, torch.arange(count), torch.ones(count, 4), torch.ones(count, 2))
 
 
-def learner(ranks: Ranks, *, compile: bool = False, **optim: Any) -> Learner:  # noqa: A002
+def learner(
+    ranks: Ranks,
+    *,
+    compile: bool = False,  # noqa: A002
+    norm_momentum: float | None = None,
+    **optim: Any,
+) -> Learner:
     """Batch norm keeps to its running statistics: a layer that looks at its batch cannot be indifferent to splits."""
     torch.manual_seed(0)
     config = Train(
         compile=compile,
-        model=Model(name="yolov3-tiny"),
+        model=Model(name="yolov3-tiny", norm_momentum=norm_momentum),
         optim=Optim(batch_size=IMAGES, lr=LR, weight_decay=0.0, **optim),
         schedule=Schedule(burn_in_steps=0),
     )
@@ -163,6 +169,16 @@ def test_steps_that_overflow_are_left_out_and_counted() -> None:
     other = learner(Ranks())
     other.restore(pupil.state())
     assert other.skipped == 1
+
+
+@pytest.mark.parametrize(("asked", "weight"), [(None, 0.01), (0.25, 0.25)])
+def test_a_batch_enters_the_statistics_with_the_weight_asked_for(asked: float | None, weight: float) -> None:
+    pupil, batch = learner(Ranks(), norm_momentum=asked), micro_batch(slice(0, IMAGES))
+    convolution, norm = pupil.model.backbone.convs[0].conv, pupil.model.backbone.convs[0].norm.train()
+    with torch.inference_mode():
+        means = convolution(pupil.images(batch)).mean((0, 2, 3))
+    pupil.step([batch], 0)
+    torch.testing.assert_close(norm.running_mean, weight * means, rtol=1e-4, atol=1e-6)
 
 
 def test_normalising_across_processes_is_refused_where_torch_cannot(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,8 +166,17 @@ def test_detections_are_boxes_in_input_pixels_by_falling_score() -> None:
         assert 0 < len(rows) <= 9
         assert (rows[:, 4].diff() <= 0).all()
         assert set(rows[:, 5].tolist()) <= {0.0, 1.0, 2.0}
-        # A fresh head says a box of one stride, 8 at least, around its point.
-        assert (rows[:, 2] - rows[:, 0]).min() > 6
+        # A fresh head says a box of two strides, 16 at least, around its point.
+        assert (rows[:, 2] - rows[:, 0]).min() > 12
+
+
+def test_a_fresh_head_gives_a_box_of_ordinary_size_several_points() -> None:
+    """45 x 55 pixels, a red blood cell of BCCD at 256."""
+    model = detector()
+    target = boxes((0, 0, 128, 128, 45, 55, 0))
+    with torch.inference_mode():
+        points = model.predict(torch.rand(1, 3, 256, 256))
+    assert int(assign(points, target).trained.sum()) >= 3
 
 
 def test_it_learns_two_boxes_by_heart() -> None:
