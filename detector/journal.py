@@ -74,7 +74,7 @@ def line(row: Metrics) -> str:
     words = [
         f"epoch {row.epoch}/{row.epochs}",
         f"step {row.step}/{row.steps}",
-        f"loss {row.loss:.4g} ({parts})",
+        "loss -" if row.loss is None else f"loss {row.loss:.4g} ({parts})",
         f"lr {row.lr:.3g}",
         f"{row.images_per_s:.3g} img/s",
         f"data wait {100 * row.data_wait:.0f}%",

@@ -10,12 +10,11 @@ from detector.average import Average
 from detector.batch import AnyBatch
 from detector.compilation import compiled
 from detector.config import Optim, Train
+from detector.mixed_precision import MixedPrecision
 from detector.models import Detector, weight_decay_groups
 from detector.processes import Ranks
 from detector.schedule import learning_rate
 from detector.transfer import Transfer
-
-_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Learner:
@@ -44,15 +43,8 @@ class Learner:
         self.average = Average(self.model, config.optim.ema) if config.optim.ema else None
         self.accumulate = _micro_batches(config.optim, ranks.world)
         self.optimizer = _optimizer(self.model, config)
-        self.scaler = torch.amp.GradScaler(ranks.device.type, enabled=config.precision == "fp16")
-        self.left_out = torch.zeros((), dtype=torch.int64, device=ranks.device)
-        self.one = torch.ones((), device=ranks.device)
+        self.precision = MixedPrecision(self.model, config.precision, ranks.device)
         self.threads = torch.get_num_threads()
-
-    def autocast(self) -> torch.autocast:
-        """Mixed precision for a forward pass; off for fp32."""
-        precision = self.config.precision
-        return torch.autocast(self.ranks.device.type, dtype=_DTYPES[precision], enabled=precision != "fp32")
 
     def images(self, batch: AnyBatch) -> Tensor:
         """A batch's images on the device: (B, 3, H, W) float in [0, 1]."""
@@ -75,18 +67,18 @@ class Learner:
             self._backward(batch, last=batch is batches[-1], share=len(batch.images) / images) for batch in batches
         ]
         if self.config.optim.clip_norm:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip_norm)
-        self._update()
+            self.precision.clip(self.optimizer, self.model.parameters(), self.config.optim.clip_norm)
+        self.precision.step(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
         if self.average:
             self.average.update(step)
         return torch.stack([torch.stack(list(part.values())) for part in parts]).sum(0), tuple(parts[0])
 
-    @property
-    def skipped(self) -> int:
-        """Steps that AMP left out; waits for the device."""
-        return int(self.left_out)
+    def broken(self) -> str | None:
+        """The name of a weight that is inf or NaN, `None` where all are numbers; waits for the device."""
+        names, weights = zip(*self.model.named_parameters(), strict=True)
+        largest = torch.stack(torch._foreach_norm(weights, float("inf"))).isfinite().tolist()
+        return next((name for name, finite in zip(names, largest, strict=True) if not finite), None)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -104,8 +96,7 @@ class Learner:
         return average | {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "skipped": self.skipped,
+            **self.precision.state(),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -114,29 +105,18 @@ class Learner:
         if self.average:
             self.average.model.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        self.left_out.fill_(state["skipped"])
+        self.precision.restore(state)
 
     def _backward(self, batch: AnyBatch, *, last: bool, share: float) -> dict[str, Tensor]:
         """Gradients of one micro-batch; the ranks exchange them only behind the last one."""
         if not last and self.wrapped is not self.model:
             self.wrapped.require_backward_grad_sync = False  # type: ignore[assignment]
-        with self.autocast():
+        with self.precision.autocast():
             losses = self.forward(self.images(batch), self.transfer.copied(batch.targets))
-        self.scaler.scale(sum(losses.values()) * share).backward()
+        self.precision.backward(sum(losses.values()) * share)
         if self.wrapped is not self.model:
             self.wrapped.require_backward_grad_sync = True  # type: ignore[assignment]
         return {name: loss.detach() * share for name, loss in losses.items()}
-
-    def _update(self) -> None:
-        """Step where no gradient has overflowed; the count of the others stays on the device."""
-        if not self.scaler.is_enabled():
-            self.optimizer.step()
-            return
-        before = self.scaler.scale(self.one)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.left_out += self.scaler.scale(self.one) < before
 
 
 def _set_norm_momentum(model: nn.Module, momentum: float) -> None:

@@ -28,6 +28,10 @@ from detector.records import Evaluation, Metrics, headline
 from detector.task import open_task
 from detector.utilization import Utilization
 
+# Behind so many broken steps fp16 has scaled its gradients down by a million.
+_MOST_IN_A_ROW = 20
+_CALM = "lower optim.lr, lengthen schedule.burn_in_steps, or look at those images"
+
 
 class Trainer:
     """One run on one rank, from its config to its end."""
@@ -41,7 +45,7 @@ class Trainer:
         self.learner, self.step = self._learner()
         self.vote = Vote(ranks)
         self.pace = Pace()
-        self.losses = LossLog(ranks, tolerant=config.precision == "fp16")
+        self.losses = LossLog(ranks)
         self.bad: set[str] = set()
         self.writer = checkpoint.Writer()
         self.utilization = Utilization(self.learner, config)
@@ -144,6 +148,7 @@ class Trainer:
         return len(bad)
 
     def _log(self) -> None:
+        self._refuse_broken()
         losses, bad = self.losses.read(), self._count_bad()
         images_per_s, data_wait = self.pace.report()
         size = input_size(self.config.augment, self.config.data.image_size, self.config.seed, self.step - 1)
@@ -159,19 +164,34 @@ class Trainer:
                 epochs=config.epochs,
                 step=self.step,
                 steps=steps,
-                loss=sum(losses.values()),
+                loss=sum(losses.values()) if losses else None,
                 losses=losses,
                 lr=self.learner.lr,
                 images_per_s=images_per_s,
                 data_wait=data_wait,
                 image_size=size,
                 mfu=self.utilization.at(images_per_s, size),
-                skipped=self.learner.skipped,
+                skipped=int(self.learner.precision.left_out),
                 bad_images=bad,
                 gpu_mem_gib=self._gpu_mem_gib(),
                 eta_s=self.pace.left_s(steps - self.step, evaluations),
             )
         )
+
+    def _refuse_broken(self) -> None:
+        """Stop at a loss from which training does not recover: mixed precision leaves out its step, but not for ever.
+
+        Raises:
+            UserError: a loss is inf or NaN, or so many steps in a row were left out.
+        """
+        in_a_row = int(self.learner.precision.in_a_row)
+        if self.learner.precision.enabled and in_a_row < _MOST_IN_A_ROW:
+            return
+        broken = self.losses.first_broken()
+        if in_a_row:
+            broken = f"{broken or 'gradients overflow'}; {in_a_row} steps up to {self.step} were left out in a row"
+        if broken:
+            raise UserError(broken, _CALM)
 
     def _gpu_mem_gib(self) -> float | None:
         if self.ranks.device.type != "cuda":
@@ -180,7 +200,9 @@ class Trainer:
 
     def _save(self) -> None:
         """Rank 0 has `last.pt` written; a model that is broken is not saved over one that is not."""
-        self.losses.refuse_broken()
+        self._refuse_broken()
+        if name := self.learner.broken():
+            raise UserError(f"weights are inf or NaN at step {self.step}, such as `{name}`: gradients overflow", _CALM)
         self.saved_at = time.monotonic()
         if self.ranks.is_first:
             state = self.learner.state() | {"step": self.step, "epoch": self.epoch, "classes": list(self.task.classes)}

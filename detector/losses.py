@@ -6,7 +6,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from detector.errors import UserError
 from detector.processes import Ranks
 
 
@@ -19,9 +18,8 @@ class _Step(NamedTuple):
 class LossLog:
     """The steps since the last log line."""
 
-    def __init__(self, ranks: Ranks, *, tolerant: bool) -> None:
+    def __init__(self, ranks: Ranks) -> None:
         self.ranks = ranks
-        self.tolerant = tolerant
         self.steps: list[_Step] = []
         self.names: tuple[str, ...] = ()
 
@@ -31,33 +29,32 @@ class LossLog:
         self.names = names
 
     def read(self) -> dict[str, float]:
-        """The mean of each part over the steps and all ranks; empties the log.
-
-        Raises:
-            UserError: a loss is NaN or infinite, in every step where the gradient scaler can skip some.
-        """
+        """The mean of each part over the finite losses of all ranks, `{}` where none is; empties the log."""
         table = torch.stack([step.parts for step in self.steps])
-        self.refuse_broken(table)
         finite = table[torch.isfinite(table).all(1)]
-        means = self.ranks.mean(finite.mean(0))
+        *sums, count = self.ranks.mean(torch.cat((finite.sum(0), table.new_tensor([len(finite)])))).tolist()
         self.steps = []
-        return dict(zip(self.names, means.tolist(), strict=True))
+        return {name: total / count for name, total in zip(self.names, sums, strict=True)} if count else {}
 
-    def refuse_broken(self, table: Tensor | None = None) -> None:
-        """Raise on losses from which no training can recover; see `read`."""
+    def first_broken(self) -> str | None:
+        """Which loss of any rank was the first that is inf or NaN, in words, `None` where none is; alike on all ranks.
+
+        It names step, value, part, rank and images.
+        """
+        found = [each for each in self.ranks.gather_all(self._first_broken()) if each]
+        return min(found)[1] if found else None
+
+    def _first_broken(self) -> tuple[int, str] | None:
+        """This rank's, and its step."""
         if not self.steps:
-            return
-        table = torch.stack([step.parts for step in self.steps]) if table is None else table
+            return None
+        table = torch.stack([step.parts for step in self.steps]).cpu()
         broken = ~torch.isfinite(table)
-        bad = broken.any(1).cpu()
-        if not (bad.all() if self.tolerant else bad.any()):
-            return
-        row = int(bad.int().argmax())
-        part = self.names[int(broken[row].cpu().int().argmax())]
-        where = self.steps[row]
-        images = [int(image) for batch in where.images for image in batch][:8]
-        value = float(table[row].cpu()[self.names.index(part)])
-        raise UserError(
-            f"loss is {value} at step {where.step}: part `{part}`, rank {self.ranks.rank}, images {images}",
-            "lower optim.lr, lengthen schedule.burn_in_steps, or look at those images",
-        )
+        if not broken.any():
+            return None
+        row = int(broken.any(1).int().argmax())
+        part = int(broken[row].int().argmax())
+        step, _, batches = self.steps[row]
+        images = [int(image) for batch in batches for image in batch][:8]
+        where = f"part `{self.names[part]}`, rank {self.ranks.rank}, images {images}"
+        return step, f"loss is {float(table[row, part])} at step {step}: {where}"

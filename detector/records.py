@@ -30,10 +30,10 @@ class Metrics(_Record, frozen=True, kw_only=True):
     """One row of `metrics.jsonl`: the mean over the optimizer steps since the row before.
 
     `epoch` counts from 1 and is the one in progress; `step` optimizer steps are done out of `steps`.
-    `losses` are the parts that add up to `loss`. `data_wait` is the share of wall time spent waiting
-    for the loader. `skipped` counts AMP steps skipped for overflow since the start of the run, `bad_images`
-    the files that could not be read since the start of the attempt. `mfu` is the share of the GPUs' arithmetic that
-    the model's convolutions use, where the GPU is a known one.
+    `losses` are the parts that add up to `loss`, null where none was finite. `data_wait` is the share of wall time
+    spent waiting for the loader. `skipped` counts AMP steps skipped for inf or NaN since the start of the run,
+    `bad_images` the files that could not be read since the start of the attempt. `mfu` is the share of the GPUs'
+    arithmetic that the model's convolutions use, where the GPU is a known one.
     """
 
     t: float
@@ -41,7 +41,7 @@ class Metrics(_Record, frozen=True, kw_only=True):
     epochs: int
     step: int
     steps: int
-    loss: float
+    loss: float | None
     losses: dict[str, float]
     lr: float
     images_per_s: float

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -91,6 +92,15 @@ def chromium() -> "Iterator[Browser]":
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data set that trains in seconds."""
     return tiny_data.write(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="module")
+def _signals() -> Iterator[None]:
+    """A rank that a test has in its own process leaves it the signal handlers that it had."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def _lanes(learner: Learner) -> tuple[ThreadPoolExecutor, int]:
 
 
 def _of_batch(learner: Learner, batch: Loaded, read: Callable[[Any, Loaded], Found]) -> Found:
-    with torch.inference_mode(), learner.autocast():
+    with torch.inference_mode(), learner.precision.autocast():
         return read(learner.evaluated(learner.images(batch)), batch)
 
 

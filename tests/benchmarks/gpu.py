@@ -49,7 +49,7 @@ def _measure(run_folder: Path, data: Path, precision: str, *, compiled: bool) ->
     words = [
         f"{precision}{', compiled' if compiled else ''}: {rate:.0f} img/s",
         f"MFU {100 * mfu:.0f}%" if mfu is not None else "MFU unknown for this GPU",
-        f"skipped {trainer.learner.skipped}",
+        f"skipped {int(trainer.learner.precision.left_out)}",
         f"{torch.cuda.max_memory_allocated(Ranks().device) / 2**30:.1f} GiB",
         "raw " + " ".join(f"{each:.0f}" for each in rates),
     ]

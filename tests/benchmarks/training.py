@@ -155,7 +155,7 @@ class Bare:
 
     def _step(self) -> None:
         learner = self.learner
-        with learner.autocast():
+        with learner.precision.autocast():
             losses = learner.model(self.images, self.targets)
         sum(losses.values()).backward()
         learner.optimizer.step()

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -37,6 +35,9 @@ SETTINGS = {
 }
 
 
+pytestmark = pytest.mark.usefixtures("_signals")
+
+
 class StopAt(Control):
     """Tells its rank to stop after so many batches, those of evaluations too, as a scheduler's signal does."""
 
@@ -47,15 +48,6 @@ class StopAt(Control):
     def beat(self) -> None:
         self.left -= 1
         self._stop = self.left == 0
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _signals() -> Iterator[None]:
-    """A rank has handlers of its own."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")

@@ -2,10 +2,8 @@
 
 import json
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -92,14 +90,6 @@ def test_a_shared_memory_that_others_fill_up_is_the_cause(tiny: Path, small_shar
 def test_a_batch_that_cannot_be_sent_ends_its_worker_rather_than_leave_the_rank_waiting(tiny: Path) -> None:
     said = loading(tiny, "unsendable", 32)
     assert "DataLoader worker (pid" in said
-
-
-@pytest.fixture
-def _signals() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGUSR2, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
