@@ -15,6 +15,10 @@ import msgspec
 from detector import config
 from detector.config import Train
 from detector.control import Control
+from detector.errors import UserError
+
+# The first changes nothing of what is learnt but batch normalisation, which sees one part at a time.
+_SMALLER = "parts of a batch, one after the other: --set optim.micro_batch=N; or a smaller batch, image or precision"
 
 
 def main() -> None:
@@ -24,17 +28,27 @@ def main() -> None:
     control = Control(int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0")))
     from torch.distributed.elastic.multiprocessing.errors import record
 
-    record(_train)(Path(sys.argv[1]), control)
+    try:
+        record(_train)(Path(sys.argv[1]), control)
+    except UserError as error:
+        print(f"error: {error}\nhint: {error.hint}" if error.hint else f"error: {error}", flush=True)  # noqa: T201
+        sys.exit(1)
 
 
 def _train(run: Path, control: Control) -> None:
     settings = read_config(run / "config.json")
+    import torch
+
     from detector.loop import Trainer
     from detector.processes import Ranks
 
     ranks = Ranks()
     ranks.join()
-    outcome = Trainer(run, settings, ranks, control).go()
+    try:
+        outcome = Trainer(run, settings, ranks, control).go()
+    except torch.OutOfMemoryError as error:
+        # How much was asked for, of how much: the first three of its sentences.
+        raise UserError(". ".join(str(error).split(". ")[:3]), _SMALLER) from None
     ranks.leave()
     control.end(outcome)
 

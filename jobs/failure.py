@@ -106,9 +106,17 @@ def _error_json(logs: Path, local_rank: int) -> str | None:
             message = msgspec.json.decode(path.read_bytes())["message"]
         except (OSError, msgspec.MsgspecError, KeyError, TypeError):
             continue
-        text = message["message"] if isinstance(message, dict) else str(message)
-        return _one_line(str(text))
+        if not isinstance(message, dict):
+            return _one_line(str(message))
+        stack = message.get("extraInfo", {}).get("py_callstack", "")
+        return _one_line(_without_class(str(message["message"]), str(stack)))
     return None
+
+
+def _without_class(text: str, stack: str) -> str:
+    """What our trainer says to its user needs no name of an exception."""
+    name, colon, rest = text.partition(": ")
+    return rest if colon and re.search(rf"\bdetector\.[\w.]+\.{re.escape(name)}: ", stack) else text
 
 
 def _last_exception(logs: Path, local_rank: int) -> str | None:

@@ -1,6 +1,7 @@
 """The main job on this machine, through the installed command."""
 
 import json
+import re
 import time
 from pathlib import Path
 
@@ -131,6 +132,41 @@ def test_an_exception_in_training_is_the_reason_of_the_failure(detrun: Detrun) -
     assert row["state"] == "failed"
     assert "optim.batch_size: 64 is more than the 24 training images" in row["reason"]
     assert detrun("status", run, "--watch", code=3)
+
+
+def test_a_loss_that_is_no_number_is_the_reason_and_the_run_goes_on_from_the_last_good_checkpoint(
+    detrun: Detrun,
+) -> None:
+    calm = ["schedule.name=constant", "schedule.burn_in_steps=6", "schedule.burn_in_power=90.0"]
+    sets = [word for key in (*calm, "optim.lr=1e30", "checkpoint.every_min=1e-9") for word in ("--set", key)]
+    run = detrun.submit("--on", "local", *sets, epochs=4)[0]["id"]
+
+    row = detrun.wait(run, "failed", "done")
+    shown = detrun("status", run).stdout
+
+    assert re.fullmatch(
+        r"rank 0 on \S+: loss is (nan|inf) at step \d: part `\w+`, rank 0, images \[\d.*\]", row["reason"]
+    )
+    assert "             hint: lower optim.lr, lengthen schedule.burn_in_steps, or look at those images\n" in shown
+    assert "Traceback" not in shown
+    detrun("retry", run)
+    again = detrun.wait_for(run, lambda row: row["attempts"] == 2 and row["state"] == "failed")
+    assert again["reason"] == row["reason"], "the same step from the same checkpoint"
+    assert "resuming at step" in detrun.logs(run)
+
+
+def test_a_loader_process_that_is_killed_ends_the_run_with_that_cause_and_a_retry_goes_on(detrun: Detrun) -> None:
+    run = detrun.submit("--on", "local", "--set", "checkpoint.every_min=1e-9", epochs=30)[0]["id"]
+    detrun.until(lambda: detrun.step(run) >= 4, "step 4")
+    rank = next(process for process in detrun.processes() if "detector.train" in process.cmdline()[1:4])
+
+    rank.children()[0].kill()
+
+    row = detrun.wait(run, "failed", "done")
+    assert row["state"] == "failed"
+    assert "DataLoader worker (pid" in row["reason"] or "a loader process died" in row["reason"]
+    detrun("retry", run)
+    detrun.wait_for_line(run, "resuming at step")
 
 
 def test_an_image_that_cannot_be_read_is_named_and_too_many_end_the_run(detrun: Detrun, tmp_path: Path) -> None:

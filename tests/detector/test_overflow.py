@@ -22,7 +22,7 @@ from detector.losses import LossLog
 from detector.mixed_precision import MixedPrecision
 from detector.models import build
 from detector.processes import Ranks
-from detector.train import read_config
+from detector.train import _train, read_config
 
 TARGETS = torch.tensor([[image, image % 3, 20 + 2 * image, 40, 20, 30, 0] for image in range(4)]).float()
 NO_COLOUR = torch.full((4, 3), torch.nan)
@@ -162,6 +162,26 @@ def test_mixed_precision_leaves_out_a_few_steps_but_not_for_ever(tmp_path: Path,
     state = checkpoint(tmp_path / "run")
     assert state["skipped"] == 19
     assert all(value.isfinite().all() for value in state["model"].values())
+
+
+@pytest.mark.usefixtures("_signals")
+def test_a_gpu_without_memory_is_told_with_what_needs_less(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the words that torch has for it on a GPU, which this machine may lack."""
+
+    def go(_: Trainer) -> str:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 79.11 GiB of which 1.20 GiB "
+            "is free. Process 1 has 77.90 GiB memory in use."
+        )
+
+    monkeypatch.setattr(Trainer, "go", go)
+    with pytest.raises(
+        UserError, match=r"^CUDA out of memory\. Tried to allocate 2\.00 GiB\. .* 1\.20 GiB is free$"
+    ) as caught:
+        _train(prepare(tmp_path / "run", tiny), Control(0, 0))
+    assert "--set optim.micro_batch=N" in caught.value.hint
 
 
 def read_on_a_rank(rank: int, port: int, folder: str) -> None:
