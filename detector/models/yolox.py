@@ -11,11 +11,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
-from torchvision.ops import complete_box_iou_loss
 
 from detector.batch import IMAGE, LABEL
 from detector.config import Eval, Model
 from detector.models import Detector
+from detector.models.box_loss import complete_iou_loss
 from detector.models.darknet import ConvBlock, DarkNet53, DarkNetTiny
 from detector.models.head import COARSEST_STRIDE, Neck, logit
 from detector.models.postprocess import selected
@@ -130,9 +130,9 @@ def loss_parts(points: Points, targets: Tensor, matches: Matches, smoothing: flo
     share = 1 / (found.sum(1).clamp(min=1) * len(found))
     weight = matches.trained * share[image]
     boxes = as_corners(targets)[:, None].expand(-1, matches.point.shape[1], -1)
-    apart = complete_box_iou_loss(points.corners[image, matches.point], boxes)
+    apart = complete_iou_loss(points.corners[image, matches.point], boxes)
     said = points.classes[image, matches.point]
-    labels = nn.functional.one_hot(targets[:, LABEL].long(), said.shape[2])[:, None]
+    labels = (targets[:, LABEL, None] == torch.arange(said.shape[2], device=said.device)).float()[:, None]
     wanted = (labels * (1 - smoothing) + smoothing / 2) * matches.iou[..., None]
     classes = binary_cross_entropy_with_logits(said, wanted, reduction="none").sum(2)
     everywhere = binary_cross_entropy_with_logits(points.objectness, found, reduction="none")

@@ -9,12 +9,14 @@ import pytest
 import torch
 import torch.multiprocessing
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from detector.batch import IMAGE, Batch
 from detector.config import ConfigError, Eval, Model, Optim, Schedule, Train, load
 from detector.data.sampler import share
 from detector.errors import UserError
 from detector.learner import Learner
+from detector.losses import LossLog
 from detector.models import build
 from detector.processes import Ranks
 
@@ -36,15 +38,19 @@ def learner(
     ranks: Ranks,
     *,
     compile: bool = False,  # noqa: A002
+    name: str = "yolov3-tiny",
+    precision: str = "fp32",
     norm_momentum: float | None = None,
+    optimizer: str = "sgd",
     **optim: Any,
 ) -> Learner:
     """Batch norm keeps to its running statistics: a layer that looks at its batch cannot be indifferent to splits."""
     torch.manual_seed(0)
     config = Train(
         compile=compile,
-        model=Model(name="yolov3-tiny", norm_momentum=norm_momentum),
-        optim=Optim(batch_size=IMAGES, lr=LR, weight_decay=0.0, **optim),
+        precision=precision,
+        model=Model(name=name, norm_momentum=norm_momentum),
+        optim=Optim(name=optimizer, batch_size=IMAGES, lr=LR, weight_decay=0.0, **optim),
         schedule=Schedule(burn_in_steps=0),
     )
     model = build(config.model, 3, eval=Eval())
@@ -150,6 +156,41 @@ def test_compiling_without_a_compiler_is_refused(monkeypatch: pytest.MonkeyPatch
         learner(Ranks(), compile=True)
     with pytest.raises(ConfigError, match="torchvision's fcos has other shapes for every image"):
         load({"compile": True, "model": {"name": "fcos"}})
+
+
+class Waits(TorchDispatchMode):
+    """Counts what makes the host wait for a GPU: a number that is read, and shapes that depend on values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        by_mask = name in ("index", "index_put", "index_put_") and any(
+            index is not None and index.dtype == torch.bool for index in args[1]
+        )
+        if by_mask or name in ("_local_scalar_dense", "nonzero", "masked_select", "unique2", "_unique2", "equal"):
+            self.seen.append(name)
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["yolov3-tiny", "yolox-darknet-tiny"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_no_step_waits_for_the_device(name: str, precision: str, optimizer: str) -> None:
+    """Forward, assignment, loss, backward, clipping, optimizer and average: all of it is queued on a GPU at once."""
+    everything: dict[str, Any] = {"ema": 0.5, "clip_norm": 10.0, "micro_batch": 4}
+    pupil = learner(Ranks(), name=name, precision=precision, **everything, optimizer=optimizer)
+    halves = [micro_batch(slice(0, 4)), micro_batch(slice(4, 8))]
+    log = LossLog(Ranks())
+    with Waits() as waits:
+        parts, names = pupil.step(halves, 0)
+        log.add(1, parts, names, [half.image_ids for half in halves])
+    assert waits.seen == []
+    with waits:
+        log.read()
+    assert waits.seen, "reading the log waits, and is counted"
 
 
 @pytest.mark.parametrize(("asked", "weight"), [(None, 0.01), (0.25, 0.25)])

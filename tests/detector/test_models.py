@@ -158,8 +158,9 @@ def test_channels_last_gives_the_same_losses_and_keeps_its_layout() -> None:
         torch.testing.assert_close(part, expected[name], rtol=1e-4, atol=1e-4)
 
 
-def test_the_training_step_is_one_graph_for_any_number_of_boxes() -> None:
-    model, images = detector(), torch.rand(2, 3, 64, 64)
+@pytest.mark.parametrize("name", ["yolov3", "yolov3-tiny", "yolox-darknet53", "yolox-darknet-tiny"])
+def test_the_training_step_is_one_graph_for_any_number_of_boxes(name: str) -> None:
+    model, images = detector(name), torch.rand(2, 3, 64, 64)
     counter = CompileCounter()
     compiled = torch.compile(model, backend=counter, fullgraph=True)
     for count in (2, 3, 7, 40):

@@ -2,13 +2,19 @@
 
 import math
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from torch import Tensor
 from torchvision.ops import box_iou, complete_box_iou_loss
 
 from detector.config import Eval, Model
 from detector.models import Detector, build
+from detector.models.box_loss import complete_iou_loss
 from detector.models.simota import Matches, Points, assign
 from detector.models.yolox import loss_parts
 
@@ -123,6 +129,29 @@ def test_assignment_and_loss_are_those_of_the_obvious_reference(seed: int, smoot
     parts = loss_parts(points, targets, matches, smoothing)
     for name, value in obvious_loss(points, targets, smoothing).items():
         assert parts[name].item() == pytest.approx(value, rel=1e-4), name
+
+
+@given(arrays(np.float32, (2, 9, 4), elements=st.floats(0, 64, width=32)))
+def test_the_box_loss_is_torchvisions_and_so_are_its_gradients(rows: npt.NDArray[np.float32]) -> None:
+    """Corners in any order are sorted; the sides are a pixel at least, below which torchvision's has NaN."""
+    low, high = np.minimum(rows[..., :2], rows[..., 2:]), np.maximum(rows[..., :2], rows[..., 2:]) + 1
+    predicted, truth = torch.from_numpy(np.concatenate((low, high), 2))
+    found, expected = (
+        (loss, torch.autograd.grad(loss.sum(), at)[0])
+        for function in (complete_iou_loss, complete_box_iou_loss)
+        for at in [predicted.clone().requires_grad_()]
+        for loss in [function(at, truth)]
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_box_loss_of_boxes_without_a_size_is_finite() -> None:
+    predicted = torch.tensor([[3.0, 3.0, 3.0, 3.0], [2.0, 2.0, 9.0, 2.0]], requires_grad=True)
+    loss = complete_iou_loss(predicted, torch.tensor([[3.0, 3.0, 3.0, 3.0], [5.0, 1.0, 6.0, 8.0]]))
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert predicted.grad is not None
+    assert predicted.grad.isfinite().all()
 
 
 def test_the_loss_of_a_batch_is_the_mean_over_its_images() -> None:
