@@ -6,7 +6,7 @@ from datetime import date
 
 import timing
 
-BENCHMARKS = ("commands", "parsers", "page", "evaluation", "overhead", "gpu", "accuracy", "peers")
+BENCHMARKS = ("commands", "parsers", "page", "evaluation", "overhead", "loader", "gpu", "accuracy", "peers")
 
 
 def main(names: list[str]) -> int:
