@@ -12,6 +12,7 @@ import pytest
 import tiny_data
 from command import Detrun
 from disk import OnDisk, on_small_disk
+from hypothesis import settings
 from processes import end
 from slurm_cluster import Cluster
 from slurm_daemons import ClusterError
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 
 # Tests train beside one another; threads that wait for work shall not take cores from the others' while they do.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A machine that is busy makes an example slow, and nothing wrong.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -105,7 +105,7 @@ SIDE = st.integers(-3, 90)
 ANNOTATION = st.tuples(st.integers(0, 4), st.sampled_from([0, 7, 18, 3]), CORNER, CORNER, SIDE, SIDE, st.booleans())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(annotations=st.lists(ANNOTATION, max_size=25))
 def test_the_index_agrees_with_a_slow_reference(tmp_path: Path, annotations: list[Any]) -> None:
     images = [image_row(number, f"{number}.jpg", 64, 48) for number in (2, 0, 3)]
@@ -130,7 +130,7 @@ def test_the_index_agrees_with_a_slow_reference(tmp_path: Path, annotations: lis
     assert len(boxes) == report.boxes + sum(report.count(kind) for kind in dropped)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
 @given(absent=st.sets(st.integers(0, 5)))
 def test_an_index_without_images_is_that_of_a_file_without_them(tmp_path: Path, absent: set[int]) -> None:
     images = [image_row(number, f"{number}.jpg") for number in range(6)]

@@ -127,7 +127,7 @@ BOX = st.tuples(st.integers(0, 1), *EDGE, st.integers(1, 90), st.integers(1, 90)
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
 @given(boxes=st.lists(BOX, max_size=6))
 def test_any_boxes_are_the_same_in_every_layout(tmp_path: Path, boxes: list[Box]) -> None:
     found = []

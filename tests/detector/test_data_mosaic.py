@@ -48,7 +48,7 @@ def drawn(index: CocoIndex, composition: Composition, size: int) -> tuple[Pixels
     return out, load_sample(Pictures(index, size, stretched=False), composition, out)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(seed=st.integers(0, 2**32), size=st.sampled_from([96, 160]))
 def test_every_rectangle_of_a_mosaic_lies_in_its_box_and_every_box_on_its_rectangle(
     index: CocoIndex, seed: int, size: int

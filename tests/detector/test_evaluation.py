@@ -89,7 +89,7 @@ def guesses(path: Path, random: np.random.Generator) -> Detections:
     )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32), images=st.integers(1, 12))
 def test_hotcoco_agrees_with_pycocotools_bit_by_bit_also_per_class(
     tmp_path_factory: pytest.TempPathFactory, seed: int, images: int

@@ -189,13 +189,13 @@ sizes = st.one_of(st.just(0.0), st.integers(1, 120).map(lambda half: half / 2 + 
 any_box = st.builds(Box, st.integers(0, 1), st.integers(0, CLASSES - 1), centres, centres, sizes, sizes, st.booleans())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 2**32 - 1), boxes=st.lists(any_box, max_size=8))
 def test_loss_and_gradients_are_darknets(seed: int, boxes: list[Box]) -> None:
     assert_as_darknet(random_logits(seed, 2), boxes)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**32 - 1),
     labels=st.lists(st.integers(0, CLASSES - 1), min_size=2, max_size=6),
@@ -208,7 +208,7 @@ def test_of_several_boxes_in_a_cell_the_last_gives_the_box_and_all_give_classes(
     assert_as_darknet(random_logits(seed, 2), [*crowd_out[:1], *others, *crowd_out[1:]])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 2**32 - 1), cell=st.integers(0, 2 * 3 * 16 - 1), shift=st.floats(-3, 3), crowd=st.booleans())
 def test_well_placed_predictions_and_those_in_a_crowd_are_no_negatives(
     seed: int, cell: int, shift: float, crowd: bool
@@ -249,7 +249,7 @@ def test_boxes_that_train_nothing_leave_a_finite_loss_without_positives(boxes: l
         assert (head.logits.grad[:, :, 5:] == 0).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(seed=st.integers(0, 2**32 - 1), boxes=st.lists(any_box, max_size=8))
 def test_the_loss_of_a_batch_is_the_mean_of_those_of_its_halves(seed: int, boxes: list[Box]) -> None:
     whole = predictions(random_logits(seed, 2))
@@ -287,7 +287,7 @@ def test_half_precision_logits_get_their_gradients_in_half_precision(dtype: torc
         torch.testing.assert_close(other.logits.grad.float(), one.logits.grad, rtol=0.02, atol=0.02)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_wild_logits_give_no_nan(seed: int) -> None:
     heads = predictions({stride: 300 * maps for stride, maps in random_logits(seed, 2).items()})

@@ -57,7 +57,7 @@ def test_yolov3_tiny_stores_as_many_numbers_as_its_weights_file() -> None:
 
 
 @pytest.mark.parametrize("name", ["yolov3", "yolov3-tiny"])
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=5)
 @given(rows=st.integers(1, 20), columns=st.integers(1, 20))
 def test_the_grid_follows_any_multiple_of_32(name: str, rows: int, columns: int) -> None:
     with torch.device("meta"):

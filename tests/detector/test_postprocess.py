@@ -70,7 +70,7 @@ def test_a_logit_of_zero_is_the_middle_of_its_cell_at_the_anchors_size() -> None
     assert [edge[0, 0, 1, 2].item() for edge in edges] == [80 - 20, 48 - 10, 80 + 20, 48 + 10]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     seed=st.integers(0, 2**32 - 1),
     threshold=st.sampled_from([0.0, 0.05, 0.3, 0.99]),
@@ -85,7 +85,7 @@ def test_detections_are_those_of_plain_loops(seed: int, threshold: float, nms_io
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), steps=st.sampled_from([0, 1, 3]))
 def test_an_image_has_the_same_detections_in_every_batch(seed: int, steps: int) -> None:
     heads, rule = predictions(seed, images=4, steps=steps), Eval(max_detections=20)
@@ -126,7 +126,7 @@ def test_wild_logits_give_finite_boxes() -> None:
     assert found.isfinite().all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), classes=st.integers(1, 4), threshold=st.sampled_from([0.1, 0.45, 0.8]))
 def test_suppression_is_torchvisions_in_each_class_of_each_image(seed: int, classes: int, threshold: float) -> None:
     from torchvision.ops import nms

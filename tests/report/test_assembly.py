@@ -18,7 +18,7 @@ PREFIXES = (
     "#",
     "\x1b[36m(main)\x1b[0m ",
 )
-slow_ok = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slow_ok = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

@@ -26,7 +26,7 @@ from jobs.overview import status
 
 IMAGES, CLASSES = 30, 3
 Rows = list[dict[str, Any]]
-slow_ok = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+slow_ok = settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def quietly(_: float) -> None:

@@ -3,7 +3,7 @@
 import statistics
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from report_compare import compared, names, run, seeds, setting
 from report_runs import metrics_of
@@ -190,7 +190,6 @@ def test_several_seeds_are_judged_by_their_spread() -> None:
     assert [arm.verdict for arm in far.arms] == ["", BEYOND]
 
 
-@settings(deadline=None)
 @given(st.floats(1.0, 400.0))
 def test_quantiles_of_t_are_close_to_the_true_ones(freedom: float) -> None:
     from scipy.stats import t

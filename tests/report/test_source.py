@@ -86,7 +86,7 @@ def test_a_line_beyond_all_measure_is_cut_and_the_rest_is_read(tmp_path: Path) -
     assert log.flags == ("damaged: a line longer than 4 MiB was cut",)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=300), st.integers(1, 40))
 def test_chunks_hold_the_whole_text_and_end_where_lines_end(content: bytes, size: int) -> None:
     import detrun.readers.source as module
@@ -99,7 +99,7 @@ def test_chunks_hold_the_whole_text_and_end_where_lines_end(content: bytes, size
     assert module.LONGEST_LINE_BYTES > 300
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=2000))
 def test_no_bytes_raise_anything(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
