@@ -71,12 +71,13 @@ class Journal:
 def line(row: Metrics) -> str:
     """A row of metrics as a person reads it while it runs."""
     parts = " ".join(f"{name} {value:.3g}" for name, value in row.losses.items())
+    rate = f"{row.images_per_s:.0f}" if row.images_per_s >= 100 else f"{row.images_per_s:.3g}"
     words = [
         f"epoch {row.epoch}/{row.epochs}",
         f"step {row.step}/{row.steps}",
         "loss -" if row.loss is None else f"loss {row.loss:.4g} ({parts})",
         f"lr {row.lr:.3g}",
-        f"{row.images_per_s:.3g} img/s",
+        f"{rate} img/s",
         f"data wait {100 * row.data_wait:.0f}%",
     ]
     if row.mfu is not None:
