@@ -64,9 +64,8 @@ class Classification:
         )
         return evaluation.look(learner, loader, classes.ranks_of, going)
 
-    def judge(self, found: list[Int64], *, epoch: int, step: int, started: float) -> Evaluation | None:
-        parts = self.ranks.gather(found)
-        if not self.ranks.is_first:
-            return None
-        whole = [each for part in parts for each in part]
+    def gathered(self, found: list[Int64]) -> list[Int64]:
+        return [each for part in self.ranks.gather(found) for each in part]
+
+    def judge(self, whole: list[Int64], *, epoch: int, step: int, started: float) -> Evaluation:
         return classes.record(whole, self.val, self.config, epoch=epoch, step=step, started=started)

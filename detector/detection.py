@@ -71,11 +71,11 @@ class Detection:
         read = partial(boxes.of_batch, category_ids=self.val.index.category_ids)
         return evaluation.look(learner, loader, read, going)
 
-    def judge(self, found: list[Detections], *, epoch: int, step: int, started: float) -> Evaluation | None:
-        whole = evaluation.gathered(found, self.ranks)
-        if whole is None:
-            return None
-        assert self.scorer is not None
+    def gathered(self, found: list[Detections]) -> Detections | None:
+        return evaluation.gathered(found, self.ranks)
+
+    def judge(self, whole: Detections, *, epoch: int, step: int, started: float) -> Evaluation:
+        assert self.scorer is not None, "rank 0 judges"
         return evaluation.record(
             self.journal.evaluations,
             whole,

@@ -6,6 +6,7 @@ resumed run makes the same steps as one that was never stopped.
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -224,7 +225,9 @@ class Trainer:
         if found is None:
             return False
         self._count_bad()
-        result = self.task.judge(found, epoch=self.epoch, step=self.step, started=started)
+        whole = self.task.gathered(found)
+        judge = partial(self.task.judge, whole, epoch=self.epoch, step=self.step, started=started)
+        result = self.ranks.first_alone(judge, self.control.beat)
         if result is not None:
             self._keep(result)
         self.pace.evaluation_s = time.monotonic() - started

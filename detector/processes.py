@@ -1,6 +1,8 @@
 """The processes of one run: torchrun's ranks, NCCL on GPUs and gloo on CPUs, one code path for any number."""
 
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import timedelta
 from inspect import signature
 from typing import Any, TypeVar
@@ -14,6 +16,7 @@ from detector.errors import UserError
 Value = TypeVar("Value")
 
 _TIMEOUT = timedelta(minutes=10)
+_NEWS_S = 1.0
 
 
 class Ranks:
@@ -108,6 +111,17 @@ class Ranks:
         if self.world > 1:
             dist.broadcast_object_list(box, src=0, group=self.control)
         return box[0]
+
+    def first_alone(self, work: Callable[[], Value], meanwhile: Callable[[], None]) -> Value | None:
+        """What rank 0 does by itself, however long that takes: its result there, `None` elsewhere.
+
+        No rank waits for another beyond the time limit of a collective, and all call `meanwhile` about every second.
+        """
+        with ThreadPoolExecutor(1) as thread:
+            pending = thread.submit(work) if self.is_first else None
+            while not self.from_first(pending is not None and bool(wait([pending], _NEWS_S).done)):
+                meanwhile()
+            return pending.result() if pending else None
 
 
 class Vote:

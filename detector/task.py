@@ -15,7 +15,7 @@ from detector.records import Evaluation
 
 
 class Task(Protocol):
-    """Data, model and judgement of one run on one rank; every method is called on all ranks alike."""
+    """Data, model and judgement of one run on one rank; every method but `judge` is called on all ranks alike."""
 
     @property
     def images(self) -> int:
@@ -34,8 +34,11 @@ class Task(Protocol):
     def look(self, learner: Learner, going: Progress) -> list[Any] | None:
         """What this rank finds in its share of the val split; `None` where `going` said to stop."""
 
-    def judge(self, found: list[Any], *, epoch: int, step: int, started: float) -> Evaluation | None:
-        """The record of what all ranks found, on rank 0; `started` is when they began, on the monotonic clock."""
+    def gathered(self, found: list[Any]) -> Any:
+        """What all ranks found, on rank 0."""
+
+    def judge(self, whole: Any, *, epoch: int, step: int, started: float) -> Evaluation:
+        """The record of what all ranks found, by rank 0 alone; `started` is when they began, on the monotonic clock."""
 
 
 def open_task(config: Train, ranks: Ranks, journal: Journal) -> Task:

@@ -1,0 +1,43 @@
+"""Processes that wait for one another."""
+
+import os
+import socket
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch.multiprocessing
+
+from detector import processes
+from detector.processes import Ranks
+
+
+def be_late(rank: int, port: int, folder: str) -> None:
+    """Rank 0 works by itself for longer than any collective may take."""
+    processes._TIMEOUT = timedelta(seconds=3)
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+    ranks, beats = Ranks(), []
+    ranks.join()
+    result = ranks.first_alone(lambda: time.sleep(8) or "scored", lambda: beats.append(time.monotonic()))
+    (Path(folder) / str(rank)).write_text(f"{result} {len(beats)} {ranks.gather_all(rank)}")
+    ranks.leave()
+
+
+def test_nobody_waits_beyond_a_time_limit_for_what_the_first_rank_does_alone(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    torch.multiprocessing.spawn(be_late, (port, str(tmp_path)), nprocs=2)
+    for rank, result in enumerate(("scored", "None")):
+        found, beats, both = (tmp_path / str(rank)).read_text().split(maxsplit=2)
+        assert (found, both) == (result, "[0, 1]")
+        assert int(beats) >= 4
+
+
+def test_what_the_first_rank_cannot_do_is_raised() -> None:
+    def fail() -> None:
+        raise OSError("no space")
+
+    with pytest.raises(OSError, match="no space"):
+        Ranks().first_alone(fail, lambda: None)
