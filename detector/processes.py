@@ -154,6 +154,8 @@ def _device(local_rank: int) -> torch.device:
     """
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank)
+        # Others add in an order that changes from run to run, and a resumed run would not be the undisturbed one.
+        torch.backends.cudnn.deterministic = True
         return torch.device("cuda", local_rank)
     wanted = int(os.environ.get("DETRUN_GPUS", "0"))
     if wanted:

@@ -14,6 +14,8 @@ import torch
 import training
 from training import Spent
 
+from detector.processes import Ranks
+
 
 class Case(NamedTuple):
     """One model; `images` of the data set make an epoch, behind which there is a checkpoint."""
@@ -59,7 +61,7 @@ def _measure(case: Case, folder: Path, precision: dict[str, Any]) -> None:
     alone: list[Spent] = []
     bare = training.Bare(train)
     rounds = training.Rounds(case.steps, case.rounds, lambda: alone.append(bare.spend(case.steps)))
-    training.train_in_rounds(folder / "run", train, rounds)
+    training.train_in_rounds(folder / "run", train, rounds, Ranks())
     images = case.steps * case.batch
     ratios = [one.wall_s / other.wall_s for one, other in zip(alone, rounds.spent, strict=True)]
     of_cpu = [one.cpu_s / other.cpu_s for one, other in zip(alone, rounds.spent, strict=True)]

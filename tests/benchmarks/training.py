@@ -111,6 +111,18 @@ class Rounds(Control):
             self._stop = len(self.spent) == self.rounds
 
 
+class _StopBehind(Control):
+    """Tells its rank to stop behind so many steps."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__(0, 0)
+        self.left = steps
+
+    def beat(self) -> None:
+        self.left -= 1
+        self._stop = self.left == 0
+
+
 def settings(data: Path, **changes: Any) -> Train:
     """A configuration from dotted keys, dots written as `__`; evaluations are left out."""
     from jobs.overrides import apply
@@ -119,13 +131,17 @@ def settings(data: Path, **changes: Any) -> Train:
     return config.load(apply({}, table | {key.replace("__", "."): value for key, value in changes.items()}))
 
 
-def train_in_rounds(run: Path, train: Train, rounds: Rounds) -> Trainer:
+def train_in_rounds(run: Path, train: Train, rounds: Control, ranks: Ranks) -> Trainer:
     """The whole loop until the rounds are over."""
-    run.mkdir()
-    (run / "config.json").write_bytes(msgspec.json.encode(config.dump(train)))
-    trainer = Trainer(run, train, Ranks(), rounds)
+    run.mkdir(exist_ok=True)
+    trainer = Trainer(run, train, ranks, rounds)
     trainer.go()
     return trainer
+
+
+def train_until(run: Path, train: Train, steps: int) -> None:
+    """The whole loop from the last checkpoint to one after so many steps, or to the end of the run with 0."""
+    train_in_rounds(run, train, _StopBehind(steps), Ranks())
 
 
 class Bare:
