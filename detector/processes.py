@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from detector.errors import UserError
+from detector.memory import keep_freed_memory
 
 Value = TypeVar("Value")
 
@@ -163,4 +164,5 @@ def _device(local_rank: int) -> torch.device:
             f"the job has {wanted} GPUs a node and torch {torch.__version__} sees none",
             "check the driver with nvidia-smi, or train on the CPU with --gpus 0",
         )
+    keep_freed_memory()
     return torch.device("cpu")

@@ -2,6 +2,8 @@
 
 import os
 import socket
+import subprocess
+import sys
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -41,3 +43,24 @@ def test_what_the_first_rank_cannot_do_is_raised() -> None:
 
     with pytest.raises(OSError, match="no space"):
         Ranks().first_alone(fail, lambda: None)
+
+
+FAULTS = """
+import resource, torch
+from detector.processes import Ranks
+Ranks()
+for step in range(12):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    values = [torch.ones(1 << 22) for _ in range(4)]
+    del values
+    if step > 5:
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def test_a_step_on_a_cpu_takes_the_memory_of_the_one_before_from_no_kernel() -> None:
+    """64 MiB are 16,384 pages."""
+    done = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True)
+    faults = [int(line) for line in done.stdout.split()]
+    assert len(faults) == 6
+    assert max(faults) < 500
