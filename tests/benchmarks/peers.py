@@ -8,9 +8,7 @@ beside the same torch.
 import itertools
 import json
 import os
-import statistics
 import subprocess
-import sys
 import sysconfig
 import tempfile
 import venv
@@ -18,10 +16,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import local_runs
 import msgspec
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from command import Detrun
 from processes import end
 
@@ -56,7 +52,8 @@ def run() -> None:
                 print(f"  seed {seed} {seconds:>4} s  {_row(who, row)}", flush=True)
         end(detrun.processes())
         for (who, seconds), rows in sorted(found.items(), key=lambda item: item[0][1]):
-            print(f"{seconds:>4} s  {who:<26}{_spread(rows, 'AP', 3)} AP   {_spread(rows, 'images_per_s', 1)} img/s")
+            precision, rate = ([row[key] for row in rows] for key in ("AP", "images_per_s"))
+            print(f"{seconds:>4} s  {who:<26}AP {local_runs.spread(precision, 3)}   {local_runs.spread(rate, 1)} img/s")
 
 
 def _environment(folder: Path) -> Path:
@@ -114,27 +111,10 @@ def _peer(python: Path, folder: Path, seconds: int, seed: int) -> dict[str, Any]
 
 
 def _train(detrun: Detrun, recipe: str, epochs: int, seed: int) -> dict[str, Any]:
-    """One run of ours on all cores, evaluated at its end."""
-    cores = str(len(os.sched_getaffinity(0)))
-    keys = {
-        "data.root": _DATA, "data.image_size": SIZE, "optim.batch_size": BATCH, "epochs": epochs, "seed": seed,
-        "eval.every": 10**6, "log_every": 1,
-    }  # fmt: skip
-    sets = [word for key, value in keys.items() for word in ("--set", f"{key}={value}")]
-    run = detrun.json("submit", recipe, "--on", "local", "--gpus", "0", "--cpus", cores, *sets)["runs"][0]["id"]
-    detrun("status", run, "--watch", timeout_s=3600)
-    steps = [json.loads(line) for line in (detrun.runs / run / "metrics.jsonl").read_text().splitlines()]
-    train_s = (steps[-1]["t"] - steps[0]["t"]) * len(steps) / (len(steps) - 1)
-    row = detrun.status(run)[0]
-    parameters = json.loads(next((detrun.runs / run / "eval").glob("*.json")).read_bytes()).get("parameters")
-    return {
-        "AP": row["metrics"]["AP"],
-        "images_per_s": len(steps) * BATCH / train_s,
-        "train_s": train_s,
-        "epochs": epochs,
-        "epoch_s": train_s / epochs,
-        "parameters": parameters,
-    }
+    """One run of ours, in the form of theirs."""
+    keys = {"data__image_size": SIZE, "optim__batch_size": BATCH, "epochs": epochs, "seed": seed}
+    (outcome,) = local_runs.train(detrun, recipe, _DATA, **keys)
+    return {"AP": outcome.score, "epoch_s": outcome.epoch_s, **outcome._asdict()}
 
 
 def _row(who: str, row: dict[str, Any]) -> str:
@@ -142,9 +122,3 @@ def _row(who: str, row: dict[str, Any]) -> str:
         f"{who:<26}AP {row['AP']:.4f}  {row['images_per_s']:6.2f} img/s  {row['epochs']:>3} epochs in "
         f"{row['train_s']:.0f} s  {row['parameters'] or 0:,} parameters"
     )
-
-
-def _spread(rows: list[dict[str, Any]], key: str, places: int) -> str:
-    values = [row[key] for row in rows]
-    spread = statistics.stdev(values) if len(values) > 1 else float("nan")
-    return f"{statistics.mean(values):.{places}f} ± {spread:.{places}f}"
