@@ -32,7 +32,7 @@ def run() -> None:
         return
     seconds = _minimal_s()
     print(
-        f"{MINIMAL_EPOCHS} epochs of bare steps of yolov3-tiny take {seconds:.0f} s here; AP of one: {MINIMAL_AP:.3f}"
+        f"a minimal script: at least {seconds:.0f} s for {MINIMAL_EPOCHS} epochs here, AP {MINIMAL_AP:.3f}", flush=True
     )
     with tempfile.TemporaryDirectory() as name:
         detrun = Detrun(Path(name), _DATA / "bccd")

@@ -1,13 +1,11 @@
 """One optimizer step: the same whatever splits its batch, clipped where asked, averaged beside the weights."""
 
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
+from spawned import on_ranks
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -69,25 +67,18 @@ def after_a_step(ranks: Ranks, **optim: Any) -> list[Tensor]:
     return [parameter.detach().clone() for parameter in pupil.model.parameters()]
 
 
-def step_on_a_rank(rank: int, world: int, port: int, path: str) -> None:
-    torch.set_num_threads(1)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    ranks = Ranks()
+def step_on_a_rank(ranks: Ranks, path: str) -> None:
     ranks.join()
     found = after_a_step(ranks, micro_batch=3)
     if ranks.is_first:
         torch.save(found, path)
-    ranks.leave()
 
 
 def test_a_step_is_the_same_whatever_splits_its_batch(tmp_path: Path) -> None:
     """8 images at once, in uneven parts of 2, 3 and 3, and on 2 ranks that take at most 3 at a time."""
     start = [parameter.detach().clone() for parameter in learner(Ranks()).model.parameters()]
     whole = after_a_step(Ranks())
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(step_on_a_rank, (2, port, str(tmp_path / "step.pt")), nprocs=2)
+    on_ranks(step_on_a_rank, str(tmp_path / "step.pt"))
     spread = torch.load(tmp_path / "step.pt", weights_only=True)
 
     for split in (after_a_step(Ranks(), micro_batch=3), spread):

@@ -1,13 +1,11 @@
 """Steps whose numbers are inf or NaN: left out and counted in mixed precision, the end of a run in fp32 or for long."""
 
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing
+from spawned import on_ranks
 from torch import Tensor
 from torchrun import checkpoint, prepare
 
@@ -184,25 +182,19 @@ def test_a_gpu_without_memory_is_told_with_what_needs_less(
     assert "--set optim.micro_batch=N" in caught.value.hint
 
 
-def read_on_a_rank(rank: int, port: int, folder: str) -> None:
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    ranks = Ranks()
+def read_on_a_rank(ranks: Ranks, folder: str) -> None:
     ranks.join()
     log = LossLog(ranks)
-    broken = {(1, 5): torch.inf, (0, 6): torch.nan}
+    rank, broken = ranks.rank, {(1, 5): torch.inf, (0, 6): torch.nan}
     for step in (4, 5, 6):
         parts = torch.tensor([step, 2.0 * rank])
         parts[rank] = broken.get((rank, step), float(parts[rank]))
         log.add(step, parts, ("box", "class"), [torch.tensor([10 * step + rank])])
     torch.save((log.first_broken(), log.read(), log.first_broken()), Path(folder) / f"{rank}.pt")
-    ranks.leave()
 
 
 def test_ranks_name_the_first_broken_loss_of_all_and_average_the_finite_ones(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(read_on_a_rank, (port, str(tmp_path)), nprocs=2)
+    on_ranks(read_on_a_rank, str(tmp_path))
     for rank in (0, 1):
         broken, means, later = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         assert broken == "loss is inf at step 5: part `class`, rank 1, images [51]"

@@ -1,7 +1,5 @@
 """Processes that wait for one another."""
 
-import os
-import socket
 import subprocess
 import sys
 import time
@@ -9,28 +7,23 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import torch.multiprocessing
+from spawned import on_ranks
 
 from detector import processes
 from detector.processes import Ranks
 
 
-def be_late(rank: int, port: int, folder: str) -> None:
+def be_late(ranks: Ranks, folder: str) -> None:
     """Rank 0 works by itself for longer than any collective may take."""
     processes._TIMEOUT = timedelta(seconds=3)
-    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
-    ranks, beats = Ranks(), []
     ranks.join()
+    beats: list[float] = []
     result = ranks.first_alone(lambda: time.sleep(8) or "scored", lambda: beats.append(time.monotonic()))
-    (Path(folder) / str(rank)).write_text(f"{result} {len(beats)} {ranks.gather_all(rank)}")
-    ranks.leave()
+    (Path(folder) / str(ranks.rank)).write_text(f"{result} {len(beats)} {ranks.gather_all(ranks.rank)}")
 
 
 def test_nobody_waits_beyond_a_time_limit_for_what_the_first_rank_does_alone(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(be_late, (port, str(tmp_path)), nprocs=2)
+    on_ranks(be_late, str(tmp_path))
     for rank, result in enumerate(("scored", "None")):
         found, beats, both = (tmp_path / str(rank)).read_text().split(maxsplit=2)
         assert (found, both) == (result, "[0, 1]")
