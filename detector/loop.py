@@ -58,9 +58,15 @@ class Trainer:
         return self.step // self.sampler.steps_per_epoch
 
     def go(self) -> str:
-        """Train to the end, `done`, or until any rank is told to stop, `stopped`; what was learnt is on disk then."""
-        outcome = self._go()
-        self.writer.wait()
+        """Train to the end, `done`, or until any rank is told to stop, `stopped`; the last checkpoint is on disk then.
+
+        Raises:
+            UserError: training cannot go on; the last checkpoint is on disk then, too.
+        """
+        try:
+            outcome = self._go()
+        finally:
+            self.writer.wait()
         if outcome == "stopped" and self.ranks.is_first:
             self.journal.event("stopped", step=self.step)
             self.journal.say(f"stopped at step {self.step}; its checkpoint is on disk")
