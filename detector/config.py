@@ -79,7 +79,8 @@ class Data(_Section, frozen=True, kw_only=True):
 class Model(_Section, frozen=True, kw_only=True):
     """Which detector, and what its weights start from.
 
-    `yolox-*` are the same backbones under decoupled, anchor-free heads, assigned by SimOTA, with a CIoU loss.
+    `yolox-*` are the same backbones under decoupled, anchor-free heads, assigned by SimOTA, with a CIoU loss;
+    `head_width` are the channels of these heads, null 256 on DarkNet-53 and 64 on the tiny backbone.
     `darknet53` and `darknet-tiny` are the backbones alone, to classify. `fasterrcnn`, `retinanet` and `fcos` are
     torchvision's on ResNet-50 with FPN, `ssd` its on VGG-16, `ssdlite` its on MobileNetV3; their `init` is also
     `torchvision` (trained on COCO), `torchvision-backbone` (a ResNet-50 trained on ImageNet), both from torchvision's
@@ -112,6 +113,7 @@ class Model(_Section, frozen=True, kw_only=True):
     label_smoothing: Fraction = 0.0
     sync_norm: bool = False
     norm_momentum: Share | None = None
+    head_width: Positive | None = None
 
 
 class Augment(_Section, frozen=True, kw_only=True):
@@ -293,6 +295,9 @@ def _refuse_misfits(train: Train) -> None:
         raise ConfigError("compile", problem, "leave it at false")
     if train.model.label_smoothing and train.model.name in TORCHVISION:
         raise ConfigError("model.label_smoothing", f"torchvision's {train.model.name} has none", "leave it at 0")
+    if train.model.head_width and train.model.name not in ANCHOR_FREE:
+        names = " and ".join(f"`{name}`" for name in ANCHOR_FREE)
+        raise ConfigError("model.head_width", f"{train.model.name} has one width", f"{names} take one")
     sizes = {"data.image_size": train.data.image_size, "augment.multi_scale": (train.augment.multi_scale or (416,))[0]}
     for key, size in sizes.items():
         if train.model.name == "ssd" and size < _SMALLEST_SSD:

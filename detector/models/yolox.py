@@ -31,7 +31,7 @@ _LARGEST_LOG_SIZE = 10.0
 
 
 class _Family(NamedTuple):
-    """Necks (widths of their convolutions) run from coarse to fine; `width` is that of every head."""
+    """Necks (widths of their convolutions) run from coarse to fine; `width` is that of every head by default."""
 
     backbone: type[DarkNet53] | type[DarkNetTiny]
     necks: tuple[tuple[int, ...], ...]
@@ -79,7 +79,7 @@ class YOLOX(Detector):
     """Backbone, necks and decoupled heads of one family; see `Detector` for what goes in and comes out.
 
     Args:
-        config: family by `name`, and `label_smoothing`.
+        config: family by `name`, `head_width` and `label_smoothing`.
         num_classes: C.
         rule: which boxes count as detections.
     """
@@ -93,7 +93,8 @@ class YOLOX(Detector):
         self.backbone = family.backbone()
         necks = list(_necks(family))
         self.necks = nn.ModuleList(necks)
-        self.heads = nn.ModuleList(DecoupledHead(neck.channels, family.width, num_classes) for neck in necks)
+        width = config.head_width or family.width
+        self.heads = nn.ModuleList(DecoupledHead(neck.channels, width, num_classes) for neck in necks)
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> dict[str, Tensor] | list[Tensor]:
         points = self.predict(images)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from torch import Tensor
 from torchvision.ops import box_iou, complete_box_iou_loss
 
-from detector.config import Eval, Model
+from detector.config import ConfigError, Eval, Model, load
 from detector.models import Detector, build
 from detector.models.box_loss import complete_iou_loss
 from detector.models.simota import Matches, Points, assign
@@ -197,6 +197,15 @@ def test_detections_are_boxes_in_input_pixels_by_falling_score() -> None:
         assert set(rows[:, 5].tolist()) <= {0.0, 1.0, 2.0}
         # A fresh head says a box of two strides, 16 at least, around its point.
         assert (rows[:, 2] - rows[:, 0]).min() > 12
+
+
+def test_heads_are_as_wide_as_asked_for() -> None:
+    model = build(Model(name="yolox-darknet-tiny", head_width=24), 3, eval=Eval())
+    assert {head.stem.conv.out_channels for head in model.heads} == {24}
+    with torch.inference_mode():
+        assert len(model.eval()(torch.rand(2, 3, 64, 64))) == 2
+    with pytest.raises(ConfigError, match="head_width: yolov3 has one width"):
+        load({"model": {"name": "yolov3", "head_width": 24}})
 
 
 def test_a_fresh_head_gives_a_box_of_ordinary_size_several_points() -> None:
