@@ -76,9 +76,9 @@ class Learner:
 
     def broken(self) -> str | None:
         """The name of a weight that is inf or NaN, `None` where all are numbers; waits for the device."""
-        names, weights = zip(*self.model.named_parameters(), strict=True)
-        largest = torch.stack(torch._foreach_norm(weights, float("inf"))).isfinite().tolist()
-        return next((name for name, finite in zip(names, largest, strict=True) if not finite), None)
+        if nn.utils.get_total_norm(self.model.parameters(), float("inf")).isfinite():
+            return None
+        return next(name for name, weight in self.model.named_parameters() if not weight.isfinite().all())
 
     @property
     def evaluated(self) -> nn.Module:

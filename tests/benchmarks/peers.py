@@ -1,8 +1,8 @@
 """Side by side with ultralytics on this machine: YOLOv3-tiny from scratch on BCCD at 256 px, AP at equal seconds.
 
 Both have the same images, image size and batch, all cores, and so many seconds of training; imports, the data set's
-first reading and the evaluation come on top on either side. Ours gets a head so wide that an image costs it no less
-arithmetic than theirs. Ultralytics is installed into an environment of its own,
+first reading and the evaluation come on top on either side. The head of ours is so wide that an
+image costs it no less arithmetic than theirs. Ultralytics is installed into an environment of its own,
 beside the same torch.
 """
 
@@ -23,13 +23,14 @@ from command import Detrun
 from processes import end
 from ultralytics_train import gflop
 
-from detector.config import Eval, Model
+from detector import config
 from detector.models import build
 
-RECIPE, HEAD_WIDTH = "yolox-darknet-tiny-bccd", 128
+RECIPE = "yolox-darknet-tiny-bccd"
 SECONDS = (60, 180, 300)
 SEEDS = (0, 1, 2)
 SIZE, BATCH = 256, 4
+CLASSES = 3
 PEER = "ultralytics"
 _DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "bccd"
 
@@ -114,10 +115,15 @@ def _peer(python: Path, folder: Path, seconds: int, seed: int) -> dict[str, Any]
 
 def _train(detrun: Detrun, epochs: int, seed: int) -> dict[str, Any]:
     """One run of ours, in the form of theirs."""
-    keys = {"data__image_size": SIZE, "optim__batch_size": BATCH, "model__head_width": HEAD_WIDTH}
-    (outcome,) = local_runs.train(detrun, RECIPE, _DATA, **keys, epochs=epochs, seed=seed)
-    model = build(Model(name="yolox-darknet-tiny", head_width=HEAD_WIDTH), 3, eval=Eval())
-    return {"AP": outcome.score, "epoch_s": outcome.epoch_s, "gflop": gflop(model, SIZE), **outcome._asdict()}
+    keys = {"data__image_size": SIZE, "optim__batch_size": BATCH, "epochs": epochs, "seed": seed}
+    (outcome,) = local_runs.train(detrun, RECIPE, _DATA, **keys)
+    return {"AP": outcome.score, "epoch_s": outcome.epoch_s, "gflop": _gflop(detrun), **outcome._asdict()}
+
+
+def _gflop(detrun: Detrun) -> float:
+    """Of the model of any of its runs, which are all alike."""
+    train = config.load(msgspec.json.decode(next(detrun.runs.glob("*/config.json")).read_bytes()))
+    return gflop(build(train.model, CLASSES, eval=train.eval), SIZE)
 
 
 def _row(who: str, row: dict[str, Any]) -> str:
