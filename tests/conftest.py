@@ -3,7 +3,7 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -35,6 +35,12 @@ def _lacking(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def lacking() -> Callable[[str], NoReturn]:
+    """For what only some tests need of the outside world."""
+    return _lacking
 
 
 @pytest.hookimpl(tryfirst=True)

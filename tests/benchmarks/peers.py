@@ -1,9 +1,8 @@
 """Side by side with ultralytics on this machine: YOLOv3-tiny from scratch on BCCD at 256 px, AP at equal seconds.
 
 Both have the same images, image size and batch, all cores, and so many seconds of training; imports, the data set's
-first reading and the evaluation come on top on either side. The head of ours is so wide that an
-image costs it no less arithmetic than theirs. Ultralytics is installed into an environment of its own,
-beside the same torch.
+first reading and the evaluation come on top on either side. The head of ours is so wide that an image costs it no less
+arithmetic than theirs. Ultralytics is installed into an environment of its own, beside the same torch.
 """
 
 import itertools

@@ -4,7 +4,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from torchrun import prepare
@@ -66,11 +68,11 @@ def test_a_worker_that_is_killed_is_the_cause(tiny: Path) -> None:
 
 
 @pytest.fixture
-def small_shared_memory() -> tuple[str, ...]:
+def small_shared_memory(lacking: Callable[[str], NoReturn]) -> tuple[str, ...]:
     """What a command begins with that sees a `/dev/shm` of 4 MiB."""
     before = ("unshare", "--map-root-user", "--mount", "sh", "-c", MOUNTED, "sh")
     if subprocess.run([*before, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this kernel lets nobody mount")
+        lacking("this kernel lets nobody mount")
     return before
 
 
