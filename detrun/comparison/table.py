@@ -153,12 +153,11 @@ def _ordered(rows: list[Arm], sort: str | None) -> list[Arm]:
     """By a column; rows without a value come last. Without one as given, or by falling AP or top-1 if all are ours."""
     if sort is None and not all(run.ours for arm in rows for run in arm.runs):
         return rows
+    if not rows:
+        return rows
     word = sort or ("-top1" if any("top1" in arm.metrics for arm in rows) else "-AP")
-    known = columns_of([arm.runs[0] for arm in rows])
-    column = column_named(word.removeprefix("-"), known) if rows else None
-    if rows and column is None:
-        raise UserError(f"--sort {word}: no such column", nearest(word.removeprefix("-"), sorted(known)))
-    keyed = [(value_of_arm(arm, column or ""), arm) for arm in rows]
+    column = column_named(word.removeprefix("-"), columns_of([arm.runs[0] for arm in rows]), "--sort")
+    keyed = [(value_of_arm(arm, column), arm) for arm in rows]
     there = [pair for pair in keyed if pair[0] is not None]
     there.sort(key=lambda pair: _sortable(pair[0]), reverse=word.startswith("-"))
     return [arm for _, arm in there] + [arm for value, arm in keyed if value is None]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from detector.config import nearest
 from detector.errors import UserError
+from detector.records import CLASS_METRICS, EVERY_METRIC
 from detrun.comparison import Value
 
 # Gives what a run has in a column.
@@ -51,12 +52,23 @@ def parse(text: str, columns: Collection[str]) -> Condition:
     return condition
 
 
-def column_named(word: str, columns: Collection[str]) -> str | None:
-    """The column that a word names: by its whole name, or by the end of one dotted name alone."""
+def column_named(word: str, columns: Collection[str], option: str) -> str:
+    """The column that a word of an option names: by its whole name, or by the end of one dotted name alone.
+
+    Raises:
+        UserError: there is none, or none among these runs.
+    """
     if word in columns:
         return word
     ends = [column for column in columns if column.rpartition(".")[2] == word]
-    return ends[0] if len(ends) == 1 else None
+    if len(ends) == 1:
+        return ends[0]
+    if word in EVERY_METRIC:
+        other = "classifiers" if word in CLASS_METRICS else "detectors"
+        hint = f"{other} have it, which are compared by themselves: name their runs alone"
+    else:
+        hint = nearest(word, sorted(columns)) or "one of " + ", ".join(columns)
+    raise UserError(f"{option}: no column `{word}`", hint)
 
 
 class _Parser:
@@ -96,7 +108,7 @@ class _Parser:
             raise self._error(f"`{self._tokens[self._next].text}` is not expected here")
 
     def _comparison(self) -> Condition:
-        column = self._column(self._take("word", "a column"))
+        column = column_named(self._take("word", "a column"), self._columns, "--where")
         operator = _OPERATORS[self._take("op", f"a comparison after `{column}`")]
         wanted = self._value(column)
 
@@ -105,12 +117,6 @@ class _Parser:
             return order is not None and operator(order)
 
         return holds
-
-    def _column(self, word: str) -> str:
-        column = column_named(word, self._columns)
-        if column is None:
-            raise UserError(f"--where: no column `{word}`", nearest(word, sorted(self._columns)) or _EXAMPLE)
-        return column
 
     def _value(self, column: str) -> str:
         token = self._peek()

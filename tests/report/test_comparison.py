@@ -172,7 +172,7 @@ def test_rows_without_a_value_come_last_whichever_way_they_are_sorted() -> None:
 
 
 def test_an_unknown_column_to_sort_by_is_an_error_with_the_nearest() -> None:
-    with pytest.raises(UserError, match="--sort -APx: no such column") as caught:
+    with pytest.raises(UserError, match="--sort: no column `APx`") as caught:
         compared(run("a", [0.1]), sort="-APx")
     assert "AP" in caught.value.hint
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from detector.config import nearest
-from detector.errors import UserError
 from detector.records import EVERY_METRIC
 from detrun.comparison import Arm, Comparison
 from detrun.comparison.table import columns_of, value_of_arm
@@ -91,10 +89,7 @@ def _telling(comparison: Comparison) -> list[str]:
 
 def _asked(word: str, comparison: Comparison) -> str:
     known = dict.fromkeys(_MADE) | columns_of(comparison.runs)
-    key = column_named(word, known)
-    if key is None:
-        raise UserError(f"--columns: no column `{word}`", nearest(word, list(known)) or "one of " + ", ".join(known))
-    return key
+    return column_named(word, known, "--columns")
 
 
 def _column(key: str, comparison: Comparison, *, kept: bool) -> Column:

@@ -4,8 +4,6 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 
-from detector.config import nearest
-from detector.errors import UserError
 from detector.records import CLASS_METRICS, METRICS, OF_CLASSES
 from detrun.comparison import Arm, Comparison, Run, Value
 from detrun.comparison.table import columns_of, value_of_run
@@ -56,10 +54,7 @@ def _usual(comparison: Comparison) -> list[str]:
 
 def _asked(word: str, comparison: Comparison) -> str:
     known = columns_of(comparison.runs) | dict.fromkeys(["arm", *_ARM])
-    name = column_named(word, known)
-    if name is None:
-        raise UserError(f"--columns: no column `{word}`", nearest(word, list(known)) or "one of " + ", ".join(known))
-    return name
+    return column_named(word, known, "--columns")
 
 
 def _runs(comparison: Comparison) -> Iterator[tuple[Arm | None, Run]]:
