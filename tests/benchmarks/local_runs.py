@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from command import Detrun
 
+_BF16 = ("avx512_bf16", "amx_bf16")
+
 
 class Outcome(NamedTuple):
     """What became of a run.
@@ -54,6 +56,18 @@ def train(detrun: Detrun, recipe: str, data: Path, *options: str, **keys: Any) -
 def spread(values: Sequence[float], places: int) -> str:
     """Mean ± sample standard deviation."""
     return f"{statistics.mean(values):.{places}f} ± {statistics.stdev(values):.{places}f}"
+
+
+def precisions() -> tuple[str, ...]:
+    """Those that this CPU computes in, the fastest last: bf16 takes half the time."""
+    flags = Path("/proc/cpuinfo").read_text().split()
+    return ("fp32", "bf16") if any(flag in flags for flag in _BF16) else ("fp32",)
+
+
+def row(what: str, runs: Sequence[Outcome]) -> str:
+    """A line of the results: AP as mean and SD, then what each run reached and took."""
+    raw = ", ".join(f"{run.score:.4f} in {run.whole_s:.0f} s" for run in runs)
+    return f"{what:<36}AP {spread([run.score for run in runs], 3)}   raw: {raw}"
 
 
 def _listed(value: Any) -> str:

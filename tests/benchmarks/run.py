@@ -6,7 +6,18 @@ from datetime import date
 
 import timing
 
-BENCHMARKS = ("commands", "parsers", "page", "evaluation", "overhead", "loader", "gpu", "accuracy", "peers")
+BENCHMARKS = (
+    "commands",
+    "parsers",
+    "page",
+    "evaluation",
+    "overhead",
+    "loader",
+    "gpu",
+    "accuracy",
+    "pretraining",
+    "peers",
+)
 
 
 def main(names: list[str]) -> int:
