@@ -52,7 +52,7 @@ def _compare(detrun: Detrun, trial: Trial) -> None:
     print(f"{trial.backbone} in {precision}: top-1 {backbone.score:.3f} in {backbone.whole_s:.0f} s", flush=True)
     starts = ("scratch", f"@{PRETRAINING}")
     keys = {"precision": precision, "epochs": EPOCHS, "model__name": trial.detector, "model__init": starts}
-    both = local_runs.train(detrun, trial.recipe, detrun.data, "--seeds", "3", **keys)
-    for start in starts:
-        runs = [run for run in both if (run.overrides["model.init"] == "scratch") is (start == "scratch")]
-        print(local_runs.row(f"{trial.detector}, {EPOCHS} epochs, {start}", runs), flush=True)
+    runs = local_runs.train(detrun, trial.recipe, detrun.data, "--seeds", "3", **keys)
+    scratch = [run for run in runs if run.overrides["model.init"] == "scratch"]
+    print(local_runs.row(f"{trial.detector}, scratch", scratch), flush=True)
+    print(local_runs.row(f"{trial.detector}, pretrained", [run for run in runs if run not in scratch]), flush=True)
