@@ -151,9 +151,7 @@ def _against(arm: Arm, baseline: Arm | None) -> Arm:
 
 def _ordered(rows: list[Arm], sort: str | None) -> list[Arm]:
     """By a column; rows without a value come last. Without one as given, or by falling AP or top-1 if all are ours."""
-    if sort is None and not all(run.ours for arm in rows for run in arm.runs):
-        return rows
-    if not rows:
+    if not rows or (sort is None and not all(run.ours for arm in rows for run in arm.runs)):
         return rows
     word = sort or ("-top1" if any("top1" in arm.metrics for arm in rows) else "-AP")
     column = column_named(word.removeprefix("-"), columns_of([arm.runs[0] for arm in rows]), "--sort")
