@@ -66,7 +66,8 @@ def _load_backbone(model: Detector, theirs: dict[str, Tensor], path: Path) -> st
     ours = {key: value for key, value in model.state_dict().items() if key.startswith(_BACKBONE)}
     if misfit := _misfit(backbone, ours, set()):
         problem = f"{path} is a classifier on another backbone: `{misfit}` does not fit"
-        raise UserError(problem, "`darknet53` goes into `yolov3`, and `darknet-tiny` into `yolov3-tiny`")
+        fits = "`darknet-tiny` fits `yolov3-tiny` and `yolox-darknet-tiny`, `darknet53` the other two families of ours"
+        raise UserError(problem, fits)
     model.load_state_dict(backbone, strict=False)
     return f"checkpoint {path.name}: the {len(backbone)} tensors of its backbone, all others fresh"
 

@@ -4,13 +4,16 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from command import Detrun
+from processes import end
 
 _BF16 = ("avx512_bf16", "amx_bf16")
 
@@ -39,6 +42,17 @@ class Outcome(NamedTuple):
     @property
     def epoch_s(self) -> float:
         return self.train_s / self.epochs
+
+
+@contextmanager
+def fresh(data: Path) -> Iterator[Detrun]:
+    """The command with no runs yet, for a data set; in the end they and their processes are gone."""
+    with tempfile.TemporaryDirectory() as name:
+        detrun = Detrun(Path(name), data)
+        try:
+            yield detrun
+        finally:
+            end(detrun.processes())
 
 
 def train(detrun: Detrun, recipe: str, data: Path, *options: str, **keys: Any) -> list[Outcome]:

@@ -19,7 +19,6 @@ from typing import Any
 import local_runs
 import msgspec
 from command import Detrun
-from processes import end
 from ultralytics_train import gflop
 
 from detector import config
@@ -38,11 +37,10 @@ def run() -> None:
     if not _DATA.is_dir():
         print(f"{_DATA} is missing: nothing measured")
         return
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, local_runs.fresh(_DATA) as detrun:
         folder = Path(name)
         python = _environment(folder / "venv")
         _write_yolo(folder / "data")
-        detrun = Detrun(folder, _DATA)
         epoch_s = _train(detrun, 2, seed=99)["epoch_s"]
         found: dict[tuple[str, int], list[dict[str, Any]]] = defaultdict(list)
         for seconds, seed in itertools.product(SECONDS, SEEDS):
@@ -52,7 +50,6 @@ def run() -> None:
             for who, row in ((PEER, _peer(python, folder, seconds, seed)), (RECIPE, ours)):
                 found[who, seconds].append(row)
                 print(f"  seed {seed} {seconds:>4} s  {_row(who, row)}", flush=True)
-        end(detrun.processes())
         for (who, seconds), rows in sorted(found.items(), key=lambda item: item[0][1]):
             precision, rate = ([row[key] for row in rows] for key in ("AP", "images_per_s"))
             print(f"{seconds:>4} s  {who:<26}AP {local_runs.spread(precision, 3)}   {local_runs.spread(rate, 1)} img/s")

@@ -4,13 +4,11 @@ Pretrained on twenty classes of Tiny-ImageNet, trained on BCCD at 256 px; three 
 this machine's cores, in their fastest precision. Takes an hour and a half, most of it with DarkNet-53.
 """
 
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import local_runs
 from command import Detrun
-from processes import end
 
 PRETRAINING, EPOCHS = "darknet-tiny-imagenet", 5
 _DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -37,12 +35,8 @@ def run() -> None:
         print(f"{_DATA} is missing: nothing measured")
         return
     for trial in TRIALS:
-        with tempfile.TemporaryDirectory() as name:
-            detrun = Detrun(Path(name), _DATA / "bccd")
-            try:
-                _compare(detrun, trial)
-            finally:
-                end(detrun.processes())
+        with local_runs.fresh(_DATA / "bccd") as detrun:
+            _compare(detrun, trial)
 
 
 def _compare(detrun: Detrun, trial: Trial) -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from report_compare import compared, names, run
 
 from detector.errors import UserError
-from detrun.comparison.where import parse
+from detrun.comparison.where import column_named, parse
 
 ROWS = {
     "a": {"optim.lr": 1e-3, "state": "done", "AP": 0.2, "seed": 0, "flip": True, "init": "scratch", "gone": None},
@@ -57,6 +57,13 @@ def test_conditions(condition: str, names: str | None) -> None:
             kept(condition)
     else:
         assert kept(condition) == names
+
+
+def test_a_metric_that_only_others_have_is_told_by_who_has_it() -> None:
+    for metric, columns, others in (("AP", ["top1", "step"], "detectors"), ("top1", ["AP", "step"], "classifiers")):
+        with pytest.raises(UserError, match=f"--sort: no column `{metric}`") as caught:
+            column_named(metric, columns, "--sort")
+        assert caught.value.hint.startswith(f"{others} have it")
 
 
 @pytest.mark.parametrize(
